@@ -1,0 +1,119 @@
+"""The values every floor speaks of: locks, events, dead properties.
+
+Owns: their fields and the questions that a value answers about itself. Must not know: how they are
+kept, sent or shown. Instants are aware UTC datetimes and end in `_at`; the word list is in
+CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+import msgspec
+
+from holdfast.core.paths import ResourcePath
+
+__all__ = ["DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope"]
+
+
+class LockScope(enum.StrEnum):
+    """Exclusive or shared (RFC 4918 section 6.2)."""
+
+    EXCLUSIVE = "exclusive"
+    SHARED = "shared"
+
+
+class Depth(enum.StrEnum):
+    """The Depth header's values (RFC 4918 section 10.2); a lock has ZERO or INFINITY."""
+
+    ZERO = "0"
+    ONE = "1"
+    INFINITY = "infinity"
+
+
+class Face(enum.StrEnum):
+    """The way in by which a lock came."""
+
+    WEBDAV = "webdav"
+    API = "api"
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """One granted lock (RFC 4918 section 6; DESIGN: 'The lock').
+
+    `token` is a secret: never in a log, an error, or an answer to another principal.
+    `owner` is the client's own text and `owner_xml` its re-serialised DAV:owner element; both are
+    informational and never compared. `expires_at` is None only for an administrator's lock without end.
+    """
+
+    id: str
+    token: str
+    root: ResourcePath
+    scope: LockScope
+    depth: Depth
+    principal: str
+    owner: str
+    owner_xml: str | None
+    reason: str
+    client: str
+    face: Face
+    fencing_token: int
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime | None
+
+    def is_expired_at(self, now: datetime) -> bool:
+        """True once its time has run out; decided when read, never by a sweeper."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def covers(self, path: ResourcePath) -> bool:
+        """True where the lock protects `path`: directly, or indirectly by depth infinity (RFC 4918 6.1)."""
+        if self.root.text == path.text:
+            return True
+        return self.depth is Depth.INFINITY and path.text.startswith(self.root.prefix)
+
+    def seconds_left(self, now: datetime) -> int | None:
+        """Whole seconds until it expires, at least 0, rounded up; None without end."""
+        if self.expires_at is None:
+            return None
+        return max(0, -int(-(self.expires_at - now).total_seconds() // 1))
+
+
+class EventKind(enum.StrEnum):
+    """What happened to a lock; each is one row of the feed."""
+
+    GRANTED = "granted"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    DESTROYED = "destroyed"
+    """Its root was deleted or moved away by a permitted request (RFC 4918 sections 9.6, 9.9)."""
+    BROKEN = "broken"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One row of the change feed. `seq` is given by the store, strictly rising, never reused; 0 before that."""
+
+    seq: int
+    at: datetime
+    kind: EventKind
+    lock_id: str
+    root: ResourcePath
+    scope: LockScope
+    depth: Depth
+    holder: str
+    actor: str
+    reason: str
+    fencing_token: int
+
+
+class DeadProperty(msgspec.Struct, frozen=True):
+    """A property that the server keeps for its clients without a meaning of its own (RFC 4918 section 4).
+
+    `xml` is the whole property element, re-serialised, with every namespace it needs declared on it.
+    """
+
+    path: ResourcePath
+    namespace: str
+    name: str
+    xml: str

@@ -1,0 +1,179 @@
+"""What a store promises: it keeps locks, events, dead properties and the fencing counter; it decides nothing.
+
+The one promise everything rests on: overlapping write transactions are serial, across threads and,
+for a store that several processes share, across processes. A write transaction that raises leaves
+no trace. `holdfast.testing.store_suite` checks every promise on this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.paths import ResourcePath
+
+__all__ = ["ReadTransaction", "Store", "StoreError", "WriteTransaction"]
+
+
+class StoreError(Exception):
+    """The store cannot do its work (unreadable, of a newer version, busy for too long); the text says what to do."""
+
+
+class ReadTransaction(Protocol):
+    """One consistent view. Expired locks are returned too: whoever asks compares them with `now`."""
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this transaction; never earlier than that of a transaction that ended before it began."""
+        ...
+
+    def locks_on(self, roots: Sequence[str]) -> list[Lock]:
+        """The locks whose root is one of these path texts. One seek per root, whatever else is kept."""
+        ...
+
+    def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
+        """The locks whose root is strictly below `path`, in path order; at most `limit` (-1: all). A range scan."""
+        ...
+
+    def locks_on_members(self, path: ResourcePath) -> list[Lock]:
+        """The locks whose root is a direct member of the collection `path`, in path order."""
+        ...
+
+    def lock_with_token(self, token: str) -> Lock | None:
+        """The lock with this token."""
+        ...
+
+    def lock_with_id(self, lock_id: str) -> Lock | None:
+        """The lock with this public id."""
+        ...
+
+    def expired_locks(self, limit: int) -> list[Lock]:
+        """Locks that are expired at `now`, earliest first; for the sweeper."""
+        ...
+
+    def count_locks(self, principal: str | None = None) -> int:
+        """How many locks are kept, of one principal or in all, expired ones included. Constant cost."""
+        ...
+
+    def events_after(self, seq: int, limit: int) -> list[Event]:
+        """The feed from just after `seq`, in order."""
+        ...
+
+    def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
+        """The dead properties of one resource, by namespace and name."""
+        ...
+
+    def properties_on_members(self, path: ResourcePath) -> list[DeadProperty]:
+        """The dead properties of the direct members of a collection, in path order; one query."""
+        ...
+
+
+class WriteTransaction(ReadTransaction, Protocol):
+    """A serial transaction. Leaving its context commits; an exception undoes all of it."""
+
+    def insert(self, lock: Lock) -> None:
+        """Keep a new lock; its id and token are new."""
+        ...
+
+    def replace(self, lock: Lock) -> None:
+        """Keep new values under a lock's id."""
+        ...
+
+    def remove(self, lock_id: str) -> None:
+        """Forget a lock; harmless when it is gone."""
+        ...
+
+    def mint_fencing_token(self) -> int:
+        """The next number: rising, never given twice, also after a crash or power loss, gaps allowed."""
+        ...
+
+    def append(self, event: Event) -> int:
+        """Add to the feed; returns the seq it was given."""
+        ...
+
+    def trim_events(self, before: datetime) -> int:
+        """Drop feed rows older than `before`; returns how many. Seqs are never reused."""
+        ...
+
+    def put_property(self, prop: DeadProperty) -> None:
+        """Set a dead property, replacing one of the same path, namespace and name."""
+        ...
+
+    def remove_property(self, path: ResourcePath, namespace: str, name: str) -> None:
+        """Remove one dead property; harmless when there is none."""
+        ...
+
+    def remove_properties(self, path: ResourcePath) -> None:
+        """Remove all dead properties at and below `path`."""
+        ...
+
+    def copy_properties(self, source: ResourcePath, destination: ResourcePath, *, tree: bool) -> None:
+        """Copy dead properties from `source` (with `tree`, and all below) to where they fall under `destination`.
+
+        What was kept at (and, with `tree`, below) `destination` before is gone after.
+        """
+        ...
+
+    def move_properties(self, source: ResourcePath, destination: ResourcePath) -> None:
+        """Move all dead properties at and below `source`; what `destination` had before is gone after."""
+        ...
+
+
+class ReadContext(Protocol):
+    """`with store.read() as tx`."""
+
+    def __enter__(self) -> ReadTransaction:
+        """Begin."""
+        ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End."""
+        ...
+
+
+class WriteContext(Protocol):
+    """`with store.write() as tx`."""
+
+    def __enter__(self) -> WriteTransaction:
+        """Begin; waits for other writers, in this process and others, up to the store's busy limit (StoreError)."""
+        ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Commit, or undo when an exception passes."""
+        ...
+
+
+class Store(Protocol):
+    """A store may be used from any thread; transactions belong to the thread that began them and do not nest."""
+
+    def read(self) -> ReadContext:
+        """A consistent view; never blocks and is never blocked by writers."""
+        ...
+
+    def write(self) -> WriteContext:
+        """A serial transaction."""
+        ...
+
+    @property
+    def has_unsynced(self) -> bool:
+        """True when something committed may be lost with the power, and the store is set to prevent that."""
+        ...
+
+    def sync(self) -> None:
+        """Return once all that was committed before the call would survive power loss; calls in parallel share one fsync."""
+        ...
+
+    def close(self) -> None:
+        """Release all files; harmless when repeated."""
+        ...
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        ...

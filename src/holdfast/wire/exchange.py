@@ -1,0 +1,117 @@
+"""Request and Response: the two values between the edge and a face.
+
+A face is plain synchronous code, `Request -> Response`. The edge parses HTTP into a Request, calls
+the face (at once or on a thread), and sends the Response. Neither knows the other; both know this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from holdfast.core.access import Principal
+
+__all__ = ["Body", "Face", "FileRegion", "Headers", "Request", "Response", "Upload"]
+
+
+class Headers:
+    """The fields of a request, by lower-case name; a repeated field is joined with `, ` (RFC 9110 section 5.3)."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Take the (lower-case name, value) pairs as the parser gave them."""
+        joined: dict[bytes, bytes] = {}
+        for name, value in fields:
+            joined[name] = joined[name] + b", " + value if name in joined else value
+        self._fields = joined
+
+    def get(self, name: bytes) -> str | None:
+        """The field's text, or None; the bytes are read as Latin-1, so no value can fail to decode."""
+        value = self._fields.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def __contains__(self, name: bytes) -> bool:
+        """True where the field was sent, empty or not."""
+        return name in self._fields
+
+
+class Upload(Protocol):
+    """A request body that lies complete in a staged file, on the served folder's file system."""
+
+    @property
+    def length(self) -> int:
+        """Bytes received."""
+        ...
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; raises OSError (ENOSPC among others) with nothing half-visible anywhere."""
+        ...
+
+    def discard(self) -> None:
+        """Remove the staged file; harmless when it was already used or discarded."""
+        ...
+
+
+class Request(msgspec.Struct):
+    """One HTTP request, its body complete.
+
+    `target` is the raw path as sent (percent-encoded, without the query). `principal` is None when
+    no credentials were sent or they were wrong: the face answers 401 where it needs one.
+    `client` is the peer's address, for logs and the record of a lock.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    principal: Principal | None
+    body: bytes | Upload = b""
+    query: str = ""
+    scheme: str = "http"
+    client: str = ""
+
+
+class FileRegion(msgspec.Struct):
+    """`length` bytes of `file` from `offset`; whoever sends it closes the file, whatever happens."""
+
+    file: BinaryIO
+    offset: int
+    length: int
+
+
+Body = bytes | list[bytes | FileRegion] | Iterator[bytes]
+"""All bytes; parts of known size in order (ranges of files); or chunks of a size not known before."""
+
+
+class Response(msgspec.Struct):
+    """The answer. The edge adds Date, Content-Length or chunking, and Connection.
+
+    `awaits_sync` holds the answer back until everything committed so far is on disk (durability
+    "power"). On a HEAD request the edge sends the length of the body and not the body.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Body = b""
+    awaits_sync: bool = False
+
+
+class Face(Protocol):
+    """What the edge asks of a face."""
+
+    def admit(self, head: Request) -> Response | None:
+        """Refuse a request before its body is read (401, 403, 412, 413, 423, 507), or None: it is welcome.
+
+        Called with an empty body and must be brief. What it lets pass is checked again at commit.
+        """
+        ...
+
+    def is_brief(self, request: Request) -> bool:
+        """True when the answer is short work that never waits, and may be given without a thread."""
+        ...
+
+    def __call__(self, request: Request) -> Response:
+        """Answer. An Upload in the body is the face's to use or discard. Must not raise for any input."""
+        ...
