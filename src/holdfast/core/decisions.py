@@ -1,0 +1,151 @@
+"""Decisions: the rules of locking, as pure functions from what is held and what is asked to an answer.
+
+Owns: who may acquire, refresh, release and write (RFC 4918 sections 6, 7, 9.10, 9.11). Must not know:
+stores, HTTP, the clock. `service.LockService` calls these inside the store's transaction and applies
+the answer, so that nothing can change between the check and the act.
+
+All locks given to these functions are unexpired. A refusal is a value, not an exception.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from holdfast.core.conditions import Submission
+from holdfast.core.conflicts import conflicting_locks
+from holdfast.core.model import Depth, Lock, LockScope
+from holdfast.core.paths import ResourcePath
+
+__all__ = [
+    "Contention",
+    "Effect",
+    "Reach",
+    "Refusal",
+    "Refused",
+    "decide_acquire",
+    "decide_holder",
+    "decide_write",
+    "protected_resources",
+]
+
+
+class Reach(enum.Enum):
+    """How far a change goes from the resource that it names (RFC 4918 section 7.4)."""
+
+    CONTENT = "content"
+    """The body or the properties of the resource itself: PUT onto it, PROPPATCH."""
+    MEMBERSHIP = "membership"
+    """CONTENT, and the resource appears in its parent collection: PUT, MKCOL, COPY, LOCK of an unmapped URL."""
+    TREE = "tree"
+    """MEMBERSHIP, and everything below goes with it: DELETE, MOVE, and what a COPY or MOVE overwrites."""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What a request would do to one resource."""
+
+    resource: ResourcePath
+    reach: Reach
+
+
+class Refusal(enum.Enum):
+    """Why not. The WebDAV status that each becomes stands beside it."""
+
+    CONDITION_FAILED = "condition-failed"
+    """412: the If header, or another precondition, is false (RFC 4918 section 10.4.3)."""
+    LOCKED = "locked"
+    """423 `lock-token-submitted`: a lock stands and its token was not submitted by its creator (section 16)."""
+    CONFLICT = "conflict"
+    """423 `no-conflicting-lock`: a lock that cannot stand beside the one asked for (section 9.10.6)."""
+    NOT_IN_SCOPE = "not-in-scope"
+    """`lock-token-matches-request-uri`: 409 on UNLOCK, 412 on a refresh (sections 9.10.6, 9.11.1)."""
+    NOT_HOLDER = "not-holder"
+    """403: the token is right and the principal is not its creator (section 6.4)."""
+    TOO_MANY_LOCKS = "too-many-locks"
+    """507: this principal, or the server, holds as many locks as the settings allow."""
+
+
+class Contention(msgspec.Struct, frozen=True):
+    """`lock` stands in the way of changing `resource`."""
+
+    resource: ResourcePath
+    lock: Lock
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The answer no, with every lock in the way (bounded by what the caller gathered)."""
+
+    refusal: Refusal
+    contentions: tuple[Contention, ...] = ()
+
+
+def protected_resources(effects: Iterable[Effect]) -> list[ResourcePath]:
+    """The resources that an effect changes directly: each itself, and its parent where membership changes."""
+    found: dict[str, ResourcePath] = {}
+    for effect in effects:
+        found[effect.resource.text] = effect.resource
+        if effect.reach is not Reach.CONTENT and not effect.resource.is_root:
+            parent = effect.resource.parent
+            found[parent.text] = parent
+    return list(found.values())
+
+
+def decide_write(
+    effects: Sequence[Effect], held: Sequence[Lock], submitted: Sequence[Submission], principal: str
+) -> Refused | None:
+    """None when `principal` may make the change, else LOCKED with each lock in the way.
+
+    `held`: the locks that cover any protected resource, and for TREE effects those below. For every
+    changed resource that is locked, one covering lock's token must be submitted by that lock's creator;
+    any one of several shared locks suffices for its holder (RFC 4918 sections 6.2, 7, 7.5).
+    """
+    if not held:
+        return None
+    contentions: list[Contention] = []
+    for resource in _changed_resources(effects, held):
+        covering = [lock for lock in held if lock.covers(resource)]
+        if covering and not any(_may_write(lock, submitted, principal) for lock in covering):
+            contentions.extend(Contention(resource, lock) for lock in covering)
+    if not contentions:
+        return None
+    return Refused(Refusal.LOCKED, tuple(contentions))
+
+
+def _changed_resources(effects: Sequence[Effect], held: Sequence[Lock]) -> list[ResourcePath]:
+    changed = {resource.text: resource for resource in protected_resources(effects)}
+    for effect in effects:
+        if effect.reach is Reach.TREE:
+            for lock in held:
+                if lock.root.is_below(effect.resource):
+                    changed[lock.root.text] = lock.root
+    return list(changed.values())
+
+
+def _may_write(lock: Lock, submitted: Sequence[Submission], principal: str) -> bool:
+    return lock.principal == principal and any(item.unlocks(lock) for item in submitted)
+
+
+def decide_acquire(root: ResourcePath, scope: LockScope, depth: Depth, held: Sequence[Lock]) -> Refused | None:
+    """None when a new lock can be granted beside `held` (RFC 4918 section 9.10.5), else CONFLICT."""
+    conflicting = conflicting_locks(held, root, scope, depth)
+    if not conflicting:
+        return None
+    return Refused(
+        Refusal.CONFLICT,
+        tuple(Contention(lock.root if lock.root.is_below(root) else root, lock) for lock in conflicting),
+    )
+
+
+def decide_holder(lock: Lock | None, resource: ResourcePath, principal: str) -> Refused | None:
+    """None when `principal` may refresh or release `lock` by way of `resource`.
+
+    Refused NOT_IN_SCOPE when there is no such lock or it does not cover the resource, NOT_HOLDER when
+    another principal created it (RFC 4918 sections 6.4, 9.10.2, 9.11).
+    """
+    if lock is None or not lock.covers(resource):
+        return Refused(Refusal.NOT_IN_SCOPE)
+    if lock.principal != principal:
+        return Refused(Refusal.NOT_HOLDER, (Contention(resource, lock),))
+    return None

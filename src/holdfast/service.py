@@ -1,0 +1,370 @@
+"""LockService: acquire, refresh, release, discover, and the writes that locks guard.
+
+Owns: one transaction per operation: read the locks in scope, ask `core.decisions`, apply the answer,
+append to the feed. Must not know: HTTP, XML, files; what a write does to them is a callback that runs
+inside the transaction, after the check, so that no lock can be granted in between.
+
+Order of judgement, everywhere (RFC 4918 sections 8.5, 10.4.3): the If header, then the other
+preconditions, then locks. Authentication and authorization come before, in the faces.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from holdfast.core.conditions import IfHeader, Submission
+from holdfast.core.conflicts import unexpired
+from holdfast.core.decisions import (
+    Effect,
+    Reach,
+    Refusal,
+    Refused,
+    decide_acquire,
+    decide_holder,
+    decide_write,
+    protected_resources,
+)
+from holdfast.core.model import Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.paths import ResourcePath
+from holdfast.core.timeouts import TimeoutPolicy
+from holdfast.store.protocol import ReadTransaction, Store, WriteTransaction
+
+__all__ = ["AcquireRequest", "Claim", "Limits", "LockService", "WriteRequest"]
+
+T = TypeVar("T")
+
+EtagOf = Callable[[ResourcePath], str | None]
+
+_MOST_BELOW = 1000  # locks below a tree that one answer looks at; enough to refuse, and to name them
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Caps on the number of locks kept."""
+
+    locks_per_principal: int = 10_000
+    locks_in_all: int = 1_000_000
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who asks, and what the request holds out: its If header and the tokens outside of it.
+
+    `tokens` come from a Lock-Token field (Office sends it on PUT, POST and GET) and are submitted
+    for `resource`, the request's own.
+    """
+
+    resource: ResourcePath
+    principal: str
+    condition: IfHeader | None = None
+    tokens: tuple[str, ...] = ()
+    reaches_down: bool = False
+
+    def submissions(self) -> list[Submission]:
+        """All tokens submitted, each with what it was said about."""
+        found = [Submission(token, self.resource, self.reaches_down) for token in self.tokens]
+        if self.condition is not None:
+            found.extend(self.condition.submissions(reaches_down=self.reaches_down))
+        return found
+
+
+class AcquireRequest(msgspec.Struct, frozen=True):
+    """A new lock on `claim.resource`. `asked` is the ttl asked for, None when the client named none."""
+
+    claim: Claim
+    scope: LockScope
+    depth: Depth
+    asked: timedelta | None
+    owner: str = ""
+    owner_xml: str | None = None
+    reason: str = ""
+    client: str = ""
+    face: Face = Face.WEBDAV
+
+
+class WriteRequest(msgspec.Struct, frozen=True):
+    """A change to resources; `effects` says to which, and how far it reaches."""
+
+    claim: Claim
+    effects: tuple[Effect, ...]
+    destroys: tuple[ResourcePath, ...] = ()
+    """Resources that are gone afterwards (DELETE, MOVE's source, what MOVE overwrites): locks rooted at or
+    below them end with the change, in its transaction."""
+
+
+class _State:
+    """A StateLookup over one transaction."""
+
+    __slots__ = ("_etag_of", "_tx")
+
+    def __init__(self, tx: ReadTransaction, etag_of: EtagOf) -> None:
+        self._tx = tx
+        self._etag_of = etag_of
+
+    def matching_lock(self, token: str) -> Lock | None:
+        lock = self._tx.lock_with_token(token)
+        return None if lock is None or lock.is_expired_at(self._tx.now) else lock
+
+    def etag_of(self, resource: ResourcePath) -> str | None:
+        return self._etag_of(resource)
+
+
+class LockService:
+    """The one place that changes locks. Safe from any thread; every method is one transaction.
+
+    `etag_of` gives the current entity tag of a resource, for conditions in If headers.
+    """
+
+    def __init__(
+        self, store: Store, *, etag_of: EtagOf, timeouts: TimeoutPolicy | None = None, limits: Limits | None = None
+    ) -> None:
+        """Work on `store`; the defaults of TimeoutPolicy and Limits are the product's."""
+        self._store = store
+        self._etag_of = etag_of
+        self._timeouts = timeouts or TimeoutPolicy()
+        self._limits = limits or Limits()
+
+    # -- acquire, refresh, release ------------------------------------------------------------------
+
+    def acquire(
+        self,
+        request: AcquireRequest,
+        *,
+        is_mapped: Callable[[], bool],
+        precondition: Callable[[], bool] | None = None,
+        create: Callable[[], None] | None = None,
+    ) -> Lock | Refused:
+        """Grant a new lock, or say what is in the way (RFC 4918 section 9.10).
+
+        Where `is_mapped()` is false the URL becomes a member of its parent, so the parent's locks are
+        asked too, and `create()` runs after the grant was decided; if it raises, nothing is granted.
+        """
+        claim = request.claim
+        with self._store.write() as tx:
+            failed = self._check_conditions(tx, claim, precondition)
+            if failed is not None:
+                return failed
+            mapped = is_mapped()
+            held = self._held(tx, [claim.resource], below=request.depth is Depth.INFINITY)
+            refused = decide_acquire(claim.resource, request.scope, request.depth, held)
+            if refused is None and not mapped:
+                # Locks that cover the new URL itself were weighed above, by the table of 9.10.5; what is
+                # left is the parent's protection of its membership (section 7.4).
+                parents = [Effect(claim.resource.parent, Reach.CONTENT)]
+                refused = decide_write(parents, held, claim.submissions(), claim.principal)
+            if refused is None:
+                refused = self._check_caps(tx, claim.principal)
+            if refused is not None:
+                return refused
+            lock = self._mint(tx, request)
+            if not mapped and create is not None:
+                create()
+            tx.insert(lock)
+            tx.append(_event(EventKind.GRANTED, lock, tx.now, actor=lock.principal))
+            return lock
+
+    def refresh(self, claim: Claim, asked: timedelta | None) -> Lock | Refused:
+        """Restart the timer of the one lock that the claim submits; its token stays (RFC 4918 section 9.10.2)."""
+        with self._store.write() as tx:
+            tokens = {item.token for item in claim.submissions()}
+            lock = tx.lock_with_token(tokens.pop()) if len(tokens) == 1 else None
+            if lock is not None and lock.is_expired_at(tx.now):
+                lock = None
+            refused = decide_holder(lock, claim.resource, claim.principal)
+            if refused is not None or lock is None:
+                return refused or Refused(Refusal.NOT_IN_SCOPE)
+            if claim.condition is not None and not claim.condition.holds(_State(tx, self._etag_of)):
+                return Refused(Refusal.CONDITION_FAILED)
+            renewed = msgspec.structs.replace(
+                lock, refreshed_at=tx.now, expires_at=tx.now + self._timeouts.grant(asked)
+            )
+            tx.replace(renewed)
+            return renewed
+
+    def release(self, resource: ResourcePath, token: str, principal: str) -> Lock | Refused:
+        """End the lock with this token by way of any resource in its scope (RFC 4918 section 9.11)."""
+        with self._store.write() as tx:
+            lock = tx.lock_with_token(token)
+            if lock is not None and lock.is_expired_at(tx.now):
+                lock = None
+            refused = decide_holder(lock, resource, principal)
+            if refused is not None or lock is None:
+                return refused or Refused(Refusal.NOT_IN_SCOPE)
+            tx.remove(lock.id)
+            tx.append(_event(EventKind.RELEASED, lock, tx.now, actor=principal))
+            return lock
+
+    # -- discover -----------------------------------------------------------------------------------
+
+    def discover(self, resource: ResourcePath) -> list[Lock]:
+        """The unexpired locks that cover the resource, from the top down (lockdiscovery, RFC 4918 section 15.8)."""
+        with self._store.read() as tx:
+            return _covering(unexpired(tx.locks_on(resource.lineage), tx.now), resource)
+
+    def discover_members(self, collection: ResourcePath) -> tuple[list[Lock], dict[str, list[Lock]]]:
+        """What covers every member of a collection, and by member path what is locked directly; two look-ups."""
+        with self._store.read() as tx:
+            now = tx.now
+            above = [
+                lock for lock in unexpired(tx.locks_on(collection.lineage), now) if lock.depth is Depth.INFINITY
+            ]
+            direct: dict[str, list[Lock]] = {}
+            for lock in unexpired(tx.locks_on_members(collection), now):
+                direct.setdefault(lock.root.text, []).append(lock)
+            return above, direct
+
+    # -- writes -------------------------------------------------------------------------------------
+
+    def check_write(self, request: WriteRequest, precondition: Callable[[], bool] | None = None) -> Refused | None:
+        """Whether the write would be permitted now; for refusing an upload before its body is read."""
+        with self._store.read() as tx:
+            return self._check_write(tx, request, precondition)
+
+    def write(
+        self,
+        request: WriteRequest,
+        apply: Callable[[WriteTransaction], T],
+        *,
+        precondition: Callable[[], bool] | None = None,
+    ) -> T | Refused:
+        """Check, then change, in one transaction.
+
+        `precondition()` is False when another conditional header fails (412). `apply` makes the
+        change; what it raises undoes the transaction and passes through.
+        """
+        with self._store.write() as tx:
+            refused = self._check_write(tx, request, precondition)
+            if refused is not None:
+                return refused
+            result = apply(tx)
+            for resource in request.destroys:
+                self._destroy(tx, resource, request.claim.principal)
+            return result
+
+    # -- upkeep -------------------------------------------------------------------------------------
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Tidy away locks whose time ran out, with an event each; returns how many. Decides nothing."""
+        with self._store.read() as peek:
+            if not peek.expired_locks(1):
+                return 0
+        with self._store.write() as tx:
+            expired = tx.expired_locks(limit)
+            self._remove_expired(tx, expired)
+            return len(expired)
+
+    # -- inside a transaction -----------------------------------------------------------------------
+
+    def _check_write(
+        self, tx: ReadTransaction, request: WriteRequest, precondition: Callable[[], bool] | None
+    ) -> Refused | None:
+        failed = self._check_conditions(tx, request.claim, precondition)
+        if failed is not None:
+            return failed
+        below = any(effect.reach is Reach.TREE for effect in request.effects)
+        if below:
+            trees = [effect.resource for effect in request.effects if effect.reach is Reach.TREE]
+            held = self._held_under(tx, request.effects, trees)
+        else:
+            held = unexpired(tx.locks_on(_lineages(effect.resource for effect in request.effects)), tx.now)
+        if not held:
+            return None
+        claim = request.claim
+        return decide_write(request.effects, held, claim.submissions(), claim.principal)
+
+    def _check_conditions(
+        self, tx: ReadTransaction, claim: Claim, precondition: Callable[[], bool] | None
+    ) -> Refused | None:
+        if claim.condition is not None and not claim.condition.holds(
+            _State(tx, self._etag_of), reaches_down=claim.reaches_down
+        ):
+            return Refused(Refusal.CONDITION_FAILED)
+        if precondition is not None and not precondition():
+            return Refused(Refusal.CONDITION_FAILED)
+        return None
+
+    def _held(self, tx: WriteTransaction, resources: Sequence[ResourcePath], *, below: bool) -> list[Lock]:
+        found = tx.locks_on(_lineages(resources))
+        if below:
+            for resource in resources:
+                found.extend(tx.locks_below(resource, _MOST_BELOW))
+        live = unexpired(found, tx.now)
+        if len(live) != len(found):
+            self._remove_expired(tx, [lock for lock in found if lock.is_expired_at(tx.now)])
+        return live
+
+    def _held_under(
+        self, tx: ReadTransaction, effects: Sequence[Effect], trees: Sequence[ResourcePath]
+    ) -> list[Lock]:
+        found = tx.locks_on(_lineages(protected_resources(effects)))
+        for tree in trees:
+            found.extend(tx.locks_below(tree, -1))
+        return unexpired({lock.id: lock for lock in found}.values(), tx.now)
+
+    def _check_caps(self, tx: ReadTransaction, principal: str) -> Refused | None:
+        limits = self._limits
+        if tx.count_locks(principal) >= limits.locks_per_principal or tx.count_locks() >= limits.locks_in_all:
+            return Refused(Refusal.TOO_MANY_LOCKS)
+        return None
+
+    def _mint(self, tx: WriteTransaction, request: AcquireRequest) -> Lock:
+        now = tx.now
+        return Lock(
+            id=secrets.token_urlsafe(12),
+            token=f"urn:uuid:{uuid.uuid4()}",
+            root=request.claim.resource,
+            scope=request.scope,
+            depth=request.depth,
+            principal=request.claim.principal,
+            owner=request.owner,
+            owner_xml=request.owner_xml,
+            reason=request.reason,
+            client=request.client,
+            face=request.face,
+            fencing_token=tx.mint_fencing_token(),
+            created_at=now,
+            refreshed_at=now,
+            expires_at=now + self._timeouts.grant(request.asked),
+        )
+
+    def _destroy(self, tx: WriteTransaction, resource: ResourcePath, actor: str) -> None:
+        for lock in [*tx.locks_on([resource.text]), *tx.locks_below(resource)]:
+            tx.remove(lock.id)
+            kind = EventKind.EXPIRED if lock.is_expired_at(tx.now) else EventKind.DESTROYED
+            tx.append(_event(kind, lock, tx.now, actor=actor))
+
+    def _remove_expired(self, tx: WriteTransaction, locks: Iterable[Lock]) -> None:
+        for lock in locks:
+            tx.remove(lock.id)
+            tx.append(_event(EventKind.EXPIRED, lock, tx.now, actor=""))
+
+
+def _lineages(resources: Iterable[ResourcePath]) -> list[str]:
+    roots: dict[str, None] = {}
+    for resource in resources:
+        roots.update(dict.fromkeys(resource.lineage))
+    return list(roots)
+
+
+def _covering(locks: Iterable[Lock], resource: ResourcePath) -> list[Lock]:
+    return [lock for lock in locks if lock.covers(resource)]
+
+
+def _event(kind: EventKind, lock: Lock, at: datetime, *, actor: str) -> Event:
+    return Event(
+        seq=0,
+        at=at,
+        kind=kind,
+        lock_id=lock.id,
+        root=lock.root,
+        scope=lock.scope,
+        depth=lock.depth,
+        holder=lock.principal,
+        actor=actor,
+        reason=lock.reason,
+        fencing_token=lock.fencing_token,
+    )
