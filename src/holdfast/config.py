@@ -30,6 +30,7 @@ _DAY_S: Final = 86_400
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Parallel = Annotated[int, Meta(ge=1, le=256)]
 Bytes = Annotated[int, Meta(ge=64, le=1 << 40)]
 WireSeconds = Annotated[int, Meta(ge=1, le=(1 << 32) - 1)]
 """Seconds as a Timeout field can carry them (RFC 4918 section 10.7)."""
@@ -70,8 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     durability: Annotated[
         Durability, Meta(description="`power`: a granted lock survives power loss. `crash`: faster, survives a crash only.")
     ] = Durability.POWER
-    workers: Annotated[Count, Meta(description="Server processes that share the port and the store.")] = 1
-    threads: Annotated[Count, Meta(description="Threads of each process for work that waits for the disk.")] = 16
+    workers: Annotated[Parallel, Meta(description="Server processes that share the port and the store.")] = 1
+    threads: Annotated[Parallel, Meta(description="Threads of each process for work that waits for the disk.")] = 16
 
     min_timeout_s: Annotated[
         WireSeconds, Meta(description="Seconds: the shortest time a lock is granted for, also when less was asked for.")
@@ -128,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 10.0
 
     max_password_checks: Annotated[
-        Count, Meta(description="Passwords hashed at once in each process; each takes 64 MiB for about 50 ms.")
+        Parallel, Meta(description="Passwords hashed at once in each process; each takes 64 MiB for about 50 ms.")
     ] = 2
     events_kept_s: Annotated[
         LongSeconds, Meta(description="Seconds that the record of a lock's end is kept; at least a day.")
