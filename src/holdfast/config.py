@@ -62,14 +62,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: Annotated[
         str, Meta(description="Address or name to listen on; without users only a loopback address is accepted.")
     ] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="TCP port to listen on; 0 lets the system choose a free one.")] = DEFAULT_PORT
+    port: Annotated[Port, Meta(description="TCP port to listen on; 0 lets the system choose a free one.")] = (
+        DEFAULT_PORT
+    )
     users_file: Annotated[
         Path | None, Meta(description="File of users and password hashes, kept by `holdfast users`; none: no file.")
     ] = None
-    tls_cert: Annotated[Path | None, Meta(description="Certificate chain (PEM) to serve HTTPS with; needs `tls_key`.")] = None
+    tls_cert: Annotated[
+        Path | None, Meta(description="Certificate chain (PEM) to serve HTTPS with; needs `tls_key`.")
+    ] = None
     tls_key: Annotated[Path | None, Meta(description="Private key (PEM, without a password) of `tls_cert`.")] = None
     durability: Annotated[
-        Durability, Meta(description="`power`: a granted lock survives power loss. `crash`: faster, survives a crash only.")
+        Durability,
+        Meta(description="`power`: a granted lock survives power loss. `crash`: faster, survives a crash only."),
     ] = Durability.POWER
     workers: Annotated[Parallel, Meta(description="Server processes that share the port and the store.")] = 1
     threads: Annotated[Parallel, Meta(description="Threads of each process for work that waits for the disk.")] = 16
@@ -88,12 +93,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_locks_per_principal: Annotated[
         Count, Meta(description="Locks kept for one principal; one more is refused with 507.")
     ] = 10_000
-    max_owner_bytes: Annotated[Bytes, Meta(description="Bytes of a lock's owner element, re-serialised; more: 413.")] = 4 * _KIB
+    max_owner_bytes: Annotated[
+        Bytes, Meta(description="Bytes of a lock's owner element, re-serialised; more: 413.")
+    ] = 4 * _KIB
 
     max_xml_bytes: Annotated[Bytes, Meta(description="Bytes of an XML request body; more: 413.")] = _MIB
-    max_xml_depth: Annotated[Count, Meta(description="Elements nested in each other in a request body; more: 400.")] = 32
+    max_xml_depth: Annotated[Count, Meta(description="Elements nested in each other in a request body; more: 400.")] = (
+        32
+    )
     max_xml_elements: Annotated[Count, Meta(description="Elements in a request body; more: 400.")] = 5_000
-    max_property_bytes: Annotated[Bytes, Meta(description="Bytes of one dead property, serialised; more: 507.")] = 64 * _KIB
+    max_property_bytes: Annotated[Bytes, Meta(description="Bytes of one dead property, serialised; more: 507.")] = (
+        64 * _KIB
+    )
     max_properties: Annotated[Count, Meta(description="Dead properties of one resource; one more: 507.")] = 1_000
     propfind_infinity: Annotated[
         bool, Meta(description="Answer PROPFIND with Depth infinity; when off: 403 `propfind-finite-depth`.")
@@ -102,7 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_header_bytes: Annotated[
         Bytes, Meta(description="Bytes of a request's first line and header fields together; more: 431.")
     ] = 64 * _KIB
-    max_if_bytes: Annotated[Bytes, Meta(description="Bytes of an If field, repeated ones joined; more: 400.")] = 32 * _KIB
+    max_if_bytes: Annotated[Bytes, Meta(description="Bytes of an If field, repeated ones joined; more: 400.")] = (
+        32 * _KIB
+    )
     max_timeout_bytes: Annotated[Bytes, Meta(description="Bytes of a Timeout field; more: 400.")] = _KIB
     max_destination_bytes: Annotated[Bytes, Meta(description="Bytes of a Destination field; more: 400.")] = 13 * _KIB
 
@@ -110,19 +123,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Count, Meta(description="Connections open at once in each process; one more is answered 503.")
     ] = 1_000
     max_uploads: Annotated[
-        Count, Meta(description="Requests whose body is being received into a file at once, in each process; one more: 503.")
+        Count,
+        Meta(description="Requests whose body is being received into a file at once, in each process; one more: 503."),
     ] = 64
     max_upload_bytes: Annotated[
         Bytes | None, Meta(description="Bytes of one uploaded document; more: 413. None: as much as the disk holds.")
     ] = None
     head_timeout_s: Annotated[
-        Seconds, Meta(description="Seconds a client may take from the first byte of a request to the end of its header.")
+        Seconds,
+        Meta(description="Seconds a client may take from the first byte of a request to the end of its header."),
     ] = 20.0
     idle_timeout_s: Annotated[
         Seconds, Meta(description="Seconds a connection may rest between two requests before it is closed.")
     ] = 75.0
     stall_timeout_s: Annotated[
-        Seconds, Meta(description="Seconds a client may send no byte of a body, or take none of an answer, before it is cut off.")
+        Seconds,
+        Meta(
+            description="Seconds a client may send no byte of a body, or take none of an answer, before it is cut off."
+        ),
     ] = 60.0
     stop_timeout_s: Annotated[
         Seconds, Meta(description="Seconds that requests under way are given to end when the server is stopped.")
@@ -134,7 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     events_kept_s: Annotated[
         LongSeconds, Meta(description="Seconds that the record of a lock's end is kept; at least a day.")
     ] = 30.0 * _DAY_S
-    sweep_every_s: Annotated[Seconds, Meta(description="Seconds between two tidyings of expired locks and old events.")] = 60.0
+    sweep_every_s: Annotated[
+        Seconds, Meta(description="Seconds between two tidyings of expired locks and old events.")
+    ] = 60.0
 
     def __post_init__(self) -> None:
         """Check every value and how they fit together; raises SettingsError with a sentence for people."""
@@ -182,7 +202,7 @@ def describe_settings() -> tuple[Setting, ...]:
 
 def _fields() -> tuple[msgspec.inspect.Field, ...]:
     kind = msgspec.inspect.type_info(Settings)
-    assert isinstance(kind, msgspec.inspect.StructType)  # noqa: S101 - Settings is a Struct
+    assert isinstance(kind, msgspec.inspect.StructType)
     return kind.fields
 
 

@@ -42,7 +42,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     chosen = port
     for family, address in _resolve(host, port):
         try:
-            sock = _listen(family, (address[0], chosen, *address[2:]), dual_stack=host == "::")
+            sock = _listen(family, (*address[:1], chosen, *address[2:]), dual_stack=host == "::")
         except OSError as error:
             if error.errno in _ABSENT:  # `localhost` may name ::1 on a machine without IPv6
                 absent = error
@@ -70,7 +70,9 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str
     except (OSError, UnicodeError) as error:
         msg = f"The host {host!r} has no address: check the spelling, or give an IP address such as 127.0.0.1."
         raise ListeningError(msg) from error
-    unique = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    unique: dict[tuple[socket.AddressFamily, tuple[str | int, ...]], None] = {}
+    for family, _, _, _, address in found:
+        unique[family, (str(address[0]), port, *address[2:])] = None
     return list(unique)
 
 

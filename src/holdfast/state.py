@@ -70,7 +70,9 @@ class StateFolder:
         """For `with`."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Release."""
         self.release()
 
@@ -92,8 +94,7 @@ def _take(lock_file: int, path: Path) -> None:
         pid = os.pread(lock_file, 32, 0).decode("ascii", "replace").strip()
         by = f" (process {pid})" if pid else ""
         msg = (
-            f"The state folder {path} is in use by another Holdfast{by}: stop that one, "
-            "or serve another folder. Two servers with one folder need two state folders and would not see each other's locks."
+            f"The state folder {path} is in use by another Holdfast{by}: stop that one first, or serve another folder."
         )
         raise StateError(msg) from None
 
