@@ -1,0 +1,27 @@
+"""What every test has: a skip with its reason where a Debian program is missing, and Hypothesis' profiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Deadlines measure the machine, not the code; CI prints the blob that reproduces a failure.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+_SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `tool(name)` where the program is not installed; fail in CI, where it must be."""
+    for marker in item.iter_markers("tool"):
+        for name in marker.args:
+            if shutil.which(name, path=_SBIN) is None:
+                reason = f"{name} is not installed"
+                if os.environ.get("CI"):
+                    pytest.fail(f"{reason}, and CI must not skip this")
+                pytest.skip(f"{reason}: `apt-get install` it")
