@@ -51,9 +51,9 @@ _NONE: Final = Preferences()
 
 # preference = token [ BWS "=" BWS word ] *( OWS ";" [ OWS parameter ] ); word = token / quoted-string.
 # Atomic groups: a failed match costs no backtracking, so the scan is linear in the text.
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = r'"(?>[^"\\]|\\.)*+"'
-_PREFERENCE: Final = re.compile(rf"[ \t]*+({_TOKEN})(?>[ \t]*+=[ \t]*+({_TOKEN}|{_QUOTED}))?+", re.DOTALL)
+_PREFERENCE: Final = re.compile(rf"[ \t]*+({_WORD})(?>[ \t]*+=[ \t]*+({_WORD}|{_QUOTED}))?+", re.DOTALL)
 _REST: Final = re.compile(rf'(?>{_QUOTED}|[^,"])*+', re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 

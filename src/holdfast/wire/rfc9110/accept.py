@@ -16,8 +16,8 @@ __all__ = ["MAX_ACCEPT_LENGTH", "choose"]
 MAX_ACCEPT_LENGTH: Final = 2048
 """Characters of an Accept field that are looked at; what follows is passed over."""
 
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9a-z-]++"
-_MEDIA_RANGE: Final = re.compile(rf"[ \t]*({_TOKEN})/({_TOKEN})[ \t]*(?:;(.*))?", re.IGNORECASE | re.DOTALL)
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9a-z-]++"
+_MEDIA_RANGE: Final = re.compile(rf"[ \t]*({_WORD})/({_WORD})[ \t]*(?:;(.*))?", re.IGNORECASE | re.DOTALL)
 # weight = OWS ";" OWS "q=" qvalue. More than three digits are read too; what counts is the number.
 _WEIGHT: Final = re.compile(r"[ \t]*q[ \t]*=[ \t]*([01](?:\.[0-9]{0,9})?)[ \t]*", re.IGNORECASE)
 
