@@ -1,0 +1,136 @@
+"""One server process: uvicorn with uvloop, our protocol, given sockets; and its end.
+
+Owns: uvicorn's configuration and the start and stop of a server. Must not know: what is served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from holdfast.edge.protocol import protocol_class
+from holdfast.edge.runtime import Runtime
+from holdfast.edge.settings import EdgeConfig
+
+__all__ = ["Server", "Tls", "listen", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of the certificate chain and its private key."""
+
+    certificate: Path
+    key: Path
+
+
+def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
+    """A listening TCP socket, v4 or v6 as `host` says; port 0 takes a free one. Raises OSError."""
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+class _Uvicorn(uvicorn.Server):
+    """Says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        await self.on_tick(0)  # the Date field, before the first answer
+        if self._on_ready is not None:
+            self._on_ready()
+
+
+class Server:
+    """One edge on given sockets. `run` blocks; `stop` may be called from any thread or a signal handler."""
+
+    def __init__(
+        self,
+        app: Any,
+        config: EdgeConfig,
+        *,
+        tls: Tls | None = None,
+        graceful_s: int = 10,
+        lifespan: str = "auto",
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        """Requests that no face takes go to the ASGI `app`. What is in flight may take `graceful_s` to end."""
+        self._runtime = Runtime(config)
+        self._uvicorn = _Uvicorn(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http=protocol_class(self._runtime),
+                ws="none",
+                lifespan=lifespan,  # type: ignore[arg-type]
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                headers=[("server", "holdfast")],
+                timeout_graceful_shutdown=graceful_s,
+                ssl_certfile=str(tls.certificate) if tls else None,
+                ssl_keyfile=str(tls.key) if tls else None,
+            ),
+            on_ready,
+        )
+
+    def run(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve until `stop`, SIGINT or SIGTERM; returns after the graceful end. The sockets are closed."""
+        try:
+            with _signals_spent():
+                self._uvicorn.run(sockets=list(sockets))
+        finally:
+            self._runtime.close()
+
+    def stop(self) -> None:
+        """Begin the graceful end."""
+        self._uvicorn.should_exit = True
+
+
+@contextlib.contextmanager
+def _signals_spent() -> Iterator[None]:
+    """Uvicorn raises the signals that ended it once more after its end; here they have done their work."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def serve(
+    app: Any,
+    config: EdgeConfig,
+    sockets: Sequence[socket.socket],
+    *,
+    tls: Tls | None = None,
+    graceful_s: int = 10,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts."""
+    Server(app, config, tls=tls, graceful_s=graceful_s, on_ready=on_ready).run(sockets)
