@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from holdfast.core.model import DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["ReadTransaction", "Store", "StoreError", "WriteTransaction"]
+__all__ = ["ReadTransaction", "Store", "StoreError", "WriteTransaction", "refuse_overlap"]
 
 
 class StoreError(Exception):
@@ -31,7 +31,7 @@ class ReadTransaction(Protocol):
         ...
 
     def locks_on(self, roots: Sequence[str]) -> list[Lock]:
-        """The locks whose root is one of these path texts. One seek per root, whatever else is kept."""
+        """The locks whose root is one of these path texts, in no promised order. One seek per root, whatever else is kept."""
         ...
 
     def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
@@ -95,7 +95,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def trim_events(self, before: datetime) -> int:
-        """Drop feed rows older than `before`; returns how many. Seqs are never reused."""
+        """Drop feed rows older than `before`; returns how many. Seqs are never reused.
+
+        Events are appended in the order of their instants: it stops at the first that is young enough.
+        """
         ...
 
     def put_property(self, prop: DeadProperty) -> None:
@@ -113,12 +116,16 @@ class WriteTransaction(ReadTransaction, Protocol):
     def copy_properties(self, source: ResourcePath, destination: ResourcePath, *, tree: bool) -> None:
         """Copy dead properties from `source` (with `tree`, and all below) to where they fall under `destination`.
 
-        What was kept at (and, with `tree`, below) `destination` before is gone after.
+        What was kept at (and, with `tree`, below) `destination` before is gone after. Raises ValueError
+        for a tree that would be copied into itself or over one that it lies in.
         """
         ...
 
     def move_properties(self, source: ResourcePath, destination: ResourcePath) -> None:
-        """Move all dead properties at and below `source`; what `destination` had before is gone after."""
+        """Move all dead properties at and below `source`; what `destination` had before is gone after.
+
+        Raises ValueError when one of the two lies in the other.
+        """
         ...
 
 
@@ -149,8 +156,16 @@ class WriteContext(Protocol):
 class Store(Protocol):
     """A store may be used from any thread; transactions belong to the thread that began them and do not nest."""
 
+    def now(self) -> datetime:
+        """The instant on the store's clock, which all who share the store agree on."""
+        ...
+
+    def peek(self, roots: Sequence[str]) -> list[Lock]:
+        """`locks_on` as a transaction of its own: cheaper than `read()` where one question is enough (the hot check)."""
+        ...
+
     def read(self) -> ReadContext:
-        """A consistent view; never blocks and is never blocked by writers."""
+        """A consistent view; on a store kept on disk it never blocks writers nor waits for them."""
         ...
 
     def write(self) -> WriteContext:
@@ -163,7 +178,10 @@ class Store(Protocol):
         ...
 
     def sync(self) -> None:
-        """Return once all that was committed before the call would survive power loss; calls in parallel share one fsync."""
+        """Return once all that was committed through this object before the call would survive power loss.
+
+        Calls in parallel share one fsync. Raises StoreError when the disk refuses, and from then on.
+        """
         ...
 
     def close(self) -> None:
@@ -177,3 +195,10 @@ class Store(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close."""
         ...
+
+
+def refuse_overlap(source: ResourcePath, destination: ResourcePath) -> None:
+    """For stores: raise ValueError when one of two trees lies in the other; callers answer that before they ask."""
+    if source.is_at_or_below(destination) or destination.is_at_or_below(source):
+        msg = f"{source} and {destination} lie in one another"
+        raise ValueError(msg)

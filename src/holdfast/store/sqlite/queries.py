@@ -1,0 +1,213 @@
+"""The SQL of the SQLite store, one constant for each question, with a line of purpose.
+
+Owns: the texts. Must not know: when they are run. The tests ask SQLite for the plan of every text in
+`ALL` and refuse a scan of locks or properties.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+__all__ = [
+    "ALL",
+    "APPEND_EVENT",
+    "COPY_PROPERTIES_BELOW",
+    "COPY_PROPERTIES_ON",
+    "COUNT_LOCKS",
+    "COUNT_LOCKS_OF",
+    "EVENTS_AFTER",
+    "EXPIRED_LOCKS",
+    "INSERT_LOCK",
+    "LOCKS_BETWEEN",
+    "LOCK_WITH_ID",
+    "LOCK_WITH_TOKEN",
+    "MOVE_PROPERTIES_BELOW",
+    "MOVE_PROPERTIES_ON",
+    "PROPERTIES_ON",
+    "PROPERTIES_ON_MEMBERS",
+    "PUT_PROPERTY",
+    "READ_ANCHOR",
+    "READ_COUNTERS",
+    "READ_LATEST_INSTANT",
+    "REMOVE_LOCK",
+    "REMOVE_PROPERTIES_BELOW",
+    "REMOVE_PROPERTIES_ON",
+    "REMOVE_PROPERTY",
+    "REPLACE_LOCK",
+    "SKIP_FENCING_TOKENS",
+    "TRIM_EVENTS",
+    "WRITE_ANCHOR",
+    "WRITE_COUNTERS",
+    "WRITE_LATEST_INSTANT",
+    "locks_on",
+]
+
+_LOCK: Final = (
+    "id, token, root, scope, depth, principal, owner, owner_xml, reason, client, face, fencing_token,"
+    " created_at, refreshed_at, expires_at"
+)
+
+_JOINED: Final = ", ".join(name if name == "root" else f"locks.{name}" for name in _LOCK.split(", "))
+
+LOCKS_BETWEEN: Final = f"SELECT {_LOCK} FROM locks WHERE root >= ? AND root < ? ORDER BY root, id LIMIT ?"
+"""The locks in a range of roots, in path order: those below a path, or the rest of them."""
+
+LOCK_WITH_TOKEN: Final = f"SELECT {_LOCK} FROM locks WHERE token = ?"
+"""The lock that a submitted token names."""
+
+LOCK_WITH_ID: Final = f"SELECT {_LOCK} FROM locks WHERE id = ?"
+"""The lock that a public id names."""
+
+EXPIRED_LOCKS: Final = f"SELECT {_LOCK} FROM locks WHERE expires_at <= ? ORDER BY expires_at, root, id LIMIT ?"
+"""The locks whose time has run out, earliest first."""
+
+COUNT_LOCKS: Final = "SELECT locks FROM counters"
+"""How many locks there are; triggers keep the number."""
+
+COUNT_LOCKS_OF: Final = "SELECT locks FROM principals WHERE principal = ?"
+"""How many locks a principal has; no row without one."""
+
+INSERT_LOCK: Final = f"INSERT INTO locks ({_LOCK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""Keep a new lock."""
+
+REPLACE_LOCK: Final = (
+    "UPDATE locks SET token = ?, root = ?, scope = ?, depth = ?, principal = ?, owner = ?, owner_xml = ?, reason = ?,"
+    " client = ?, face = ?, fencing_token = ?, created_at = ?, refreshed_at = ?, expires_at = ? WHERE id = ?"
+)
+"""New values for the lock with an id."""
+
+REMOVE_LOCK: Final = "DELETE FROM locks WHERE id = ?"
+"""Forget a lock."""
+
+READ_COUNTERS: Final = "SELECT next_fencing_token, fencing_ceiling, next_seq FROM counters"
+"""What the next grant and the next event get."""
+
+WRITE_COUNTERS: Final = (
+    "UPDATE counters SET next_fencing_token = ?, fencing_ceiling = ?, next_seq = ?, latest_at = ? WHERE one = 1"
+)
+"""The counters at the end of a transaction that used them, and its instant."""
+
+WRITE_LATEST_INSTANT: Final = "UPDATE counters SET latest_at = ? WHERE one = 1"
+"""The instant of a transaction that used no counter."""
+
+READ_LATEST_INSTANT: Final = "SELECT latest_at FROM counters"
+"""The instant of the last commit, before which a clock must not resume."""
+
+SKIP_FENCING_TOKENS: Final = "UPDATE counters SET next_fencing_token = max(next_fencing_token, fencing_ceiling)"
+"""After a restart of the machine: pass over every token that may have been given out before."""
+
+READ_ANCHOR: Final = "SELECT wall_us, uptime_us, boot FROM anchor"
+"""The shared clock's anchor; no row in a new store."""
+
+WRITE_ANCHOR: Final = "INSERT OR REPLACE INTO anchor (one, wall_us, uptime_us, boot) VALUES (1, ?, ?, ?)"
+"""A new anchor, after a restart of the machine."""
+
+APPEND_EVENT: Final = (
+    "INSERT INTO events (seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+"""One more row of the feed."""
+
+EVENTS_AFTER: Final = (
+    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token"
+    " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+)
+"""The feed from just after a seq."""
+
+TRIM_EVENTS: Final = (
+    "DELETE FROM events WHERE seq <"
+    " coalesce((SELECT seq FROM events WHERE at >= ? ORDER BY seq LIMIT 1), 9223372036854775807)"
+)
+"""Drop the start of the feed, up to the first event that is young enough: costs what it drops, not what it keeps."""
+
+PROPERTIES_ON: Final = (
+    "SELECT collection || member, namespace, name, xml FROM properties"
+    " WHERE collection = ? AND member = ? ORDER BY namespace, name"
+)
+"""The dead properties of one resource."""
+
+PROPERTIES_ON_MEMBERS: Final = (
+    "SELECT collection || member, namespace, name, xml FROM properties"
+    " WHERE collection = ? ORDER BY member, namespace, name"
+)
+"""The dead properties of all direct members of a collection."""
+
+PUT_PROPERTY: Final = (
+    "INSERT INTO properties (collection, member, namespace, name, xml) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (collection, member, namespace, name) DO UPDATE SET xml = excluded.xml"
+)
+"""Set a dead property."""
+
+REMOVE_PROPERTY: Final = "DELETE FROM properties WHERE collection = ? AND member = ? AND namespace = ? AND name = ?"
+"""Remove one dead property."""
+
+REMOVE_PROPERTIES_ON: Final = "DELETE FROM properties WHERE collection = ? AND member = ?"
+"""Remove all dead properties of one resource."""
+
+REMOVE_PROPERTIES_BELOW: Final = "DELETE FROM properties WHERE collection >= ? AND collection < ?"
+"""Remove all dead properties below a path."""
+
+COPY_PROPERTIES_ON: Final = (
+    "INSERT INTO properties (collection, member, namespace, name, xml)"
+    " SELECT ?, ?, namespace, name, xml FROM properties WHERE collection = ? AND member = ?"
+)
+"""Copy the dead properties of one resource to another, which has none."""
+
+COPY_PROPERTIES_BELOW: Final = (
+    "INSERT INTO properties (collection, member, namespace, name, xml)"
+    " SELECT ? || substr(collection, ?), member, namespace, name, xml FROM properties"
+    " WHERE collection >= ? AND collection < ?"
+)
+"""Copy the dead properties below a path to below another one, where there are none."""
+
+MOVE_PROPERTIES_ON: Final = "UPDATE properties SET collection = ?, member = ? WHERE collection = ? AND member = ?"
+"""Move the dead properties of one resource to another, which has none."""
+
+MOVE_PROPERTIES_BELOW: Final = (
+    "UPDATE properties SET collection = ? || substr(collection, ?) WHERE collection >= ? AND collection < ?"
+)
+"""Move the dead properties below a path to below another one, where there are none."""
+
+
+@lru_cache(maxsize=256)
+def locks_on(count: int) -> str:
+    """The locks on `count` roots: one seek each (`IN` would build a temporary table at every call, for 3 us)."""
+    values = ", ".join(["(?)"] * count)
+    return f"WITH wanted (root) AS (VALUES {values}) SELECT {_JOINED} FROM wanted CROSS JOIN locks USING (root)"
+
+
+ALL: Final = (
+    LOCKS_BETWEEN,
+    LOCK_WITH_TOKEN,
+    LOCK_WITH_ID,
+    EXPIRED_LOCKS,
+    COUNT_LOCKS,
+    COUNT_LOCKS_OF,
+    INSERT_LOCK,
+    REPLACE_LOCK,
+    REMOVE_LOCK,
+    READ_COUNTERS,
+    WRITE_COUNTERS,
+    WRITE_LATEST_INSTANT,
+    READ_LATEST_INSTANT,
+    SKIP_FENCING_TOKENS,
+    READ_ANCHOR,
+    WRITE_ANCHOR,
+    APPEND_EVENT,
+    EVENTS_AFTER,
+    TRIM_EVENTS,
+    PROPERTIES_ON,
+    PROPERTIES_ON_MEMBERS,
+    PUT_PROPERTY,
+    REMOVE_PROPERTY,
+    REMOVE_PROPERTIES_ON,
+    REMOVE_PROPERTIES_BELOW,
+    COPY_PROPERTIES_ON,
+    COPY_PROPERTIES_BELOW,
+    MOVE_PROPERTIES_ON,
+    MOVE_PROPERTIES_BELOW,
+    locks_on(1),
+    locks_on(8),
+)
+"""Every text, for the test of their plans."""

@@ -1,0 +1,161 @@
+"""Rows to values and back: the one place that knows the order of the columns.
+
+Owns: the conversion, which is on the hot path of every request, so it is lean. Must not know: SQL, connections.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from holdfast.core.model import DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.paths import ResourcePath
+
+__all__ = [
+    "Row",
+    "end_of_range",
+    "event_from",
+    "event_row",
+    "instant_from",
+    "lock_from",
+    "lock_row",
+    "microseconds",
+    "property_from",
+    "property_key",
+]
+
+Row = tuple[Any, ...]
+"""What SQLite gives; STRICT tables vouch for the types."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SCOPES: Final = {scope.value: scope for scope in LockScope}
+_DEPTHS: Final = {depth.value: depth for depth in Depth}
+_FACES: Final = {face.value: face for face in Face}
+_KINDS: Final = {kind.value: kind for kind in EventKind}
+
+
+def instant_from(microseconds_since_epoch: int) -> datetime:
+    """An aware UTC instant, exact (a float of seconds would not be, for far ones)."""
+    return _EPOCH + timedelta(0, 0, microseconds_since_epoch)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def lock_from(row: Row) -> Lock:
+    """A lock from its columns, in the order of the fields."""
+    (
+        lock_id,
+        token,
+        root,
+        scope,
+        depth,
+        principal,
+        owner,
+        owner_xml,
+        reason,
+        client,
+        face,
+        fencing_token,
+        created_at,
+        refreshed_at,
+        expires_at,
+    ) = row
+    created = instant_from(created_at)
+    return Lock(
+        lock_id,
+        token,
+        ResourcePath(root),
+        _SCOPES[scope],
+        _DEPTHS[depth],
+        principal,
+        owner,
+        owner_xml,
+        reason,
+        client,
+        _FACES[face],
+        fencing_token,
+        created,
+        created if refreshed_at == created_at else instant_from(refreshed_at),
+        None if expires_at is None else instant_from(expires_at),
+    )
+
+
+def lock_row(lock: Lock) -> Row:
+    """The columns of a lock, in the order of its fields. Enum members are str, which SQLite takes as they are."""
+    expires_at = lock.expires_at
+    return (
+        lock.id,
+        lock.token,
+        lock.root.text,
+        lock.scope.value,
+        lock.depth.value,
+        lock.principal,
+        lock.owner,
+        lock.owner_xml,
+        lock.reason,
+        lock.client,
+        lock.face.value,
+        lock.fencing_token,
+        microseconds(lock.created_at),
+        microseconds(lock.refreshed_at),
+        None if expires_at is None else microseconds(expires_at),
+    )
+
+
+def event_from(row: Row) -> Event:
+    """An event from its columns."""
+    seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token = row
+    return Event(
+        seq,
+        instant_from(at),
+        _KINDS[kind],
+        lock_id,
+        ResourcePath(root),
+        _SCOPES[scope],
+        _DEPTHS[depth],
+        holder,
+        actor,
+        reason,
+        fencing_token,
+    )
+
+
+def event_row(seq: int, event: Event) -> Row:
+    """The columns of an event under the seq that it gets."""
+    return (
+        seq,
+        microseconds(event.at),
+        event.kind.value,
+        event.lock_id,
+        event.root.text,
+        event.scope.value,
+        event.depth.value,
+        event.holder,
+        event.actor,
+        event.reason,
+        event.fencing_token,
+    )
+
+
+def property_from(row: Row) -> DeadProperty:
+    """A dead property from its whole path and its other columns."""
+    path, namespace, name, xml = row
+    return DeadProperty(ResourcePath(path), namespace, name, xml)
+
+
+def property_key(path: ResourcePath) -> tuple[str, str]:
+    """The two columns of a path: what its collection's members start with, and the rest."""
+    text = path.text
+    if text == "/":
+        return "", "/"
+    cut = text.rindex("/") + 1
+    return text[:cut], text[cut:]
+
+
+def end_of_range(prefix: str) -> str:
+    """The least text that is greater than everything that starts with `prefix`, which ends in a slash ('0' follows '/')."""
+    return prefix[:-1] + "0"

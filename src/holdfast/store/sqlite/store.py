@@ -1,0 +1,332 @@
+"""The SQLite store: when a transaction begins, commits and reaches the disk; shared by threads and processes.
+
+Owns: connections (one for each thread), the order of writers, checkpoints, fencing tokens' safety, the shared
+clock. Must not know: what locks mean.
+
+Theory of operation.
+
+Writers: a lock of this process stands in front of `BEGIN IMMEDIATE`, so that threads queue instead of polling;
+between processes SQLite's own write lock decides, asked for every 0.1 to 2 ms. `now` is read after the write lock
+was obtained, so instants never run backwards in the order of commits. Readers see a snapshot and never wait.
+
+Durability: with CRASH, and with POWER, a commit survives a killed process. With POWER `sync` makes all earlier
+commits of this process survive power loss too; whoever answers a client calls it first. The argument is in
+durability.py.
+
+Fencing tokens never repeat. `fencing_ceiling` is raised 4096 at a time, and a token is given out without
+waiting only below a ceiling that this very process has seen reach the disk (`_durable_ceiling`); the commit of
+any other token waits for the disk, in either durability, unless POWER makes the answer wait anyway. So after
+power loss every token that was given out lies below the ceiling on disk (CRASH), or below the next token on disk
+(POWER). The first to open the store after a restart of the machine goes on from the greater of the two,
+whichever durability was or is set. Without a restart of the machine nothing committed is lost, and the counter
+goes on as it is. Where the system cannot tell a restart, every opening counts as one.
+
+Checkpoints are not left to SQLite: versions 3.7.0 to 3.51.2 can lose a commit when a checkpoint starts while
+another connection begins the log anew (sqlite.org/wal.html, "the WAL-reset bug"). So this store checkpoints on a connection of
+its own while another one of its connections holds the write lock, every few hundred transactions.
+
+Forking: open the store after a fork, in each worker. A store that was open before a fork refuses
+to work in the child, and the parent's goes on unharmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from holdfast.clock import Anchor, Clock
+from holdfast.config import Durability
+from holdfast.core.model import Lock
+from holdfast.store.protocol import StoreError
+from holdfast.store.sqlite import queries
+from holdfast.store.sqlite.durability import LogSync
+from holdfast.store.sqlite.opening import (
+    connect,
+    create_file,
+    explain,
+    is_busy,
+    migrate,
+    patiently,
+    shipped_migrations,
+)
+from holdfast.store.sqlite.rows import instant_from, lock_from
+from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
+
+__all__ = ["SqliteStore"]
+
+_CHANGES_PER_CHECKPOINT: Final = 4000
+"""Changed rows after which the log is checkpointed; about 500 grants and releases, some 15 MiB of log."""
+
+_open_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+class SqliteStore:
+    """A store in one file (and SQLite's `-wal` and `-shm` beside it), for any number of threads and processes.
+
+    `clock` gives the sources of time; the store goes on from the anchor that its file keeps, so that all
+    processes agree (`self.clock`). Raises StoreError, with a sentence for a person, when the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        durability: Durability = Durability.POWER,
+        busy_limit_s: float = 10,
+    ) -> None:
+        """Open `path`, or make it; waits at most `busy_limit_s` seconds for other processes, now and later."""
+        self.path = path
+        self._busy_limit_s = busy_limit_s
+        self._waits_for_disk = durability is Durability.POWER
+        self._refusal: str | None = None
+        self._turn = threading.Lock()
+        self._local = threading.local()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions_turn = threading.Lock()
+        self._durable_ceiling = 0
+        self._changes = 0
+        create_file(path)
+        # Open until the end: it keeps SQLite from removing the log, and runs the checkpoints.
+        self._keeper = connect(path, busy_limit_s=busy_limit_s, cache_kib=64)
+        try:
+            migrate(self._keeper, path, shipped_migrations(), busy_limit_s=busy_limit_s)
+            self.clock = self._resume(clock or Clock())
+            self._log = LogSync(path.with_name(path.name + "-wal"))
+        except OSError as error:
+            self._keeper.close()
+            raise StoreError(f"{path}-wal cannot be used: {error.strerror}") from error
+        except BaseException:
+            self._keeper.close()
+            raise
+        _open_stores.add(self)
+
+    def _resume(self, clock: Clock) -> Clock:
+        """The clock that goes on from the kept anchor; after a restart of the machine, from a new one, which is kept."""
+        keeper = self._keeper
+        try:
+            patiently(lambda: keeper.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+            try:
+                row = keeper.execute(queries.READ_ANCHOR).fetchone()
+                latest_us: int = keeper.execute(queries.READ_LATEST_INSTANT).fetchone()[0]
+                resumed = clock.resumed(Anchor(*row), latest_us) if row else clock
+                if row is None or resumed.anchor != Anchor(*row):
+                    anchor = resumed.anchor
+                    keeper.execute(queries.SKIP_FENCING_TOKENS)
+                    keeper.execute(queries.WRITE_ANCHOR, (anchor.wall_us, anchor.uptime_us, anchor.boot))
+                keeper.execute("COMMIT")
+            except BaseException:
+                keeper.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        return resumed
+
+    def _session(self) -> Session:
+        if self._refusal is not None:
+            raise StoreError(self._refusal)
+        try:
+            return self._local.session
+        except AttributeError:
+            return self._new_session()
+
+    def _new_session(self) -> Session:
+        session = Session(connect(self.path, busy_limit_s=self._busy_limit_s), self.path, self._busy_limit_s)
+        with self._sessions_turn:
+            if self._refusal is not None:
+                raise StoreError(self._refusal)
+            self._sessions.add(session)
+        self._local.session = session
+        return session
+
+    def now(self) -> datetime:
+        """The instant on the store's clock."""
+        return self.clock.now()
+
+    def peek(self, roots: Sequence[str]) -> list[Lock]:
+        """`locks_on` as a transaction of its own, without the cost of beginning and ending one."""
+        session = self._session()
+        _refuse_nesting(session)
+        distinct = tuple(dict.fromkeys(roots))
+        if not distinct:
+            return []
+        sql = queries.locks_on(len(distinct))
+        try:
+            rows = session.cursor.execute(sql, distinct).fetchall()
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                raise explain(error, self.path) from error
+            rows = patiently(lambda: session.cursor.execute(sql, distinct).fetchall(), self._busy_limit_s)
+        return [lock_from(row) for row in rows]
+
+    def read(self) -> _Reading:
+        """A snapshot."""
+        return _Reading(self)
+
+    def write(self) -> _Writing:
+        """A serial transaction."""
+        return _Writing(self)
+
+    @property
+    def has_unsynced(self) -> bool:
+        """True when `sync` has something to do; never with CRASH."""
+        return self._waits_for_disk and self._log.is_behind
+
+    def sync(self) -> None:
+        """Wait for the disk, together with whoever else waits; returns at once with CRASH."""
+        if self._refusal is not None:
+            raise StoreError(self._refusal)
+        if self._waits_for_disk:
+            self._log.wait()
+
+    def close(self) -> None:
+        """Close all connections; transactions that other threads have open are undone."""
+        with self._sessions_turn:
+            if self._refusal is not None:
+                return
+            self._refusal = "this store was closed; open another one"
+            sessions = list(self._sessions)
+        _open_stores.discard(self)
+        for session in sessions:
+            session.close()
+        self._log.close()
+        self._keeper.close()
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def _begin_write(self, session: Session) -> SqliteWriteTransaction:
+        if not self._turn.acquire(timeout=self._busy_limit_s):
+            raise StoreError(f"the store was busy for {self._busy_limit_s:g} s with other work of this process; try again")
+        try:
+            session.cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            try:
+                if not is_busy(error):
+                    raise explain(error, self.path) from error
+                patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+            except BaseException:
+                self._turn.release()
+                raise
+        return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling)
+
+    def _commit(self, session: Session, tx: SqliteWriteTransaction) -> int:
+        """Commit; returns the fencing ceiling that must be on disk before the tokens are given out, or 0."""
+        changed = tx.finish()
+        session.cursor.execute("COMMIT")
+        if changed:
+            self._log.note_commit()
+            self._changes += changed
+            if self._changes >= _CHANGES_PER_CHECKPOINT:
+                self._changes = 0
+                self._checkpoint(session)
+        return 0 if self._waits_for_disk else tx.reserved_ceiling
+
+    def _checkpoint(self, session: Session) -> None:
+        """Move the log into the database, while `session` keeps every writer, in any process, from beginning it anew."""
+        # The commit stands, so a checkpoint that fails is no error of it: the log grows until the next one.
+        with contextlib.suppress(sqlite3.Error, StoreError):
+            # Most of the waiting for the disk is done before the write lock is taken.
+            self._log.wait()
+            patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+            self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _reserve(self, ceiling: int) -> None:
+        self._log.wait()
+        self._durable_ceiling = max(self._durable_ceiling, ceiling)
+
+    def _leave_to_parent(self) -> None:
+        """In the child of a fork: touch nothing of what belongs to the parent, not even to close it."""
+        inherited.extend((*self._sessions, self._keeper, self._log, self._local))
+        self._refusal = "this store was opened before a fork; open it in the new process"
+
+
+class _Reading:
+    """`with store.read() as tx`."""
+
+    __slots__ = ("_session", "_store", "_tx")
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> SqliteReadTransaction:
+        self._session = session = self._store._session()
+        _refuse_nesting(session)
+        self._tx = tx = SqliteReadTransaction(session, self._store.clock.now_us())
+        try:
+            session.cursor.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
+        session.is_active = True
+        return tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        session = self._session
+        self._tx.end()
+        session.is_active = False
+        try:
+            session.cursor.execute("COMMIT")
+        except sqlite3.Error as failure:
+            raise explain(failure, session.path) from failure
+
+
+class _Writing:
+    """`with store.write() as tx`."""
+
+    __slots__ = ("_session", "_store", "_tx")
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> SqliteWriteTransaction:
+        self._session = session = self._store._session()
+        _refuse_nesting(session)
+        self._tx = tx = self._store._begin_write(session)
+        session.is_active = True
+        return tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        store, session, tx = self._store, self._session, self._tx
+        ceiling = 0
+        try:
+            if error is None:
+                ceiling = store._commit(session, tx)
+        except sqlite3.Error as failure:
+            raise explain(failure, session.path) from failure
+        finally:
+            tx.end()
+            session.is_active = False
+            try:
+                if session.connection.in_transaction:
+                    session.cursor.execute("ROLLBACK")
+            finally:
+                store._turn.release()
+        if ceiling:
+            store._reserve(ceiling)
+
+
+def _refuse_nesting(session: Session) -> None:
+    if session.is_active:
+        raise StoreError("a transaction is open in this thread already; they do not nest")
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_open_stores):
+        store._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

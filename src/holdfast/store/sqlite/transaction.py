@@ -1,0 +1,295 @@
+"""What can be asked and done inside one SQLite transaction.
+
+Owns: the mapping of the protocol's questions to queries. Must not know: when a transaction begins, commits,
+or reaches the disk (store.py), nor what any of it means.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.paths import ResourcePath
+from holdfast.store.protocol import StoreError, refuse_overlap
+from holdfast.store.sqlite import queries
+from holdfast.store.sqlite.opening import explain, is_busy, patiently
+from holdfast.store.sqlite.rows import (
+    Row,
+    end_of_range,
+    event_from,
+    event_row,
+    instant_from,
+    lock_from,
+    lock_row,
+    microseconds,
+    property_from,
+    property_key,
+)
+
+__all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
+
+_FENCING_RESERVE: Final = 4096
+"""How many fencing tokens are reserved by one wait for the disk."""
+
+
+inherited: Final[list[object]] = []
+"""What belongs to the parent of a fork: kept for good, because to close it here could harm the parent's."""
+
+
+class Session:
+    """One thread's connection; `cursor` runs all its statements, `is_active` while a transaction is open."""
+
+    __slots__ = ("__weakref__", "_pid", "busy_limit_s", "connection", "cursor", "is_active", "path")
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, busy_limit_s: float) -> None:
+        """Take over an open connection."""
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.path = path
+        self.busy_limit_s = busy_limit_s
+        self.is_active = False
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated."""
+        self.connection.close()
+
+    def __del__(self) -> None:
+        """The thread ended: close its connection; in the child of a fork, leave the parent's alone."""
+        if os.getpid() == self._pid:
+            self.connection.close()
+        else:
+            inherited.append(self.connection)
+
+
+class SqliteReadTransaction:
+    """One consistent view."""
+
+    __slots__ = ("_now_us", "_session")
+
+    def __init__(self, session: Session, now_us: int) -> None:
+        """Read through `session`, at an instant."""
+        self._session: Session | None = session
+        self._now_us = now_us
+
+    def end(self) -> None:
+        """Refuse all further use."""
+        self._session = None
+
+    def _open_session(self) -> Session:
+        session = self._session
+        if session is None:
+            msg = "this transaction has ended; begin another one"
+            raise StoreError(msg)
+        return session
+
+    def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
+        session = self._session or self._open_session()
+        try:
+            return session.cursor.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return patiently(lambda: session.cursor.execute(sql, values).fetchall(), session.busy_limit_s)
+            raise explain(error, session.path) from error
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this transaction."""
+        return instant_from(self._now_us)
+
+    def locks_on(self, roots: Sequence[str]) -> list[Lock]:
+        """One seek per root."""
+        distinct = tuple(dict.fromkeys(roots))
+        if not distinct:
+            return []
+        return [lock_from(row) for row in self._rows(queries.locks_on(len(distinct)), distinct)]
+
+    def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
+        """A range scan."""
+        prefix = path.prefix
+        return [lock_from(row) for row in self._rows(queries.LOCKS_BETWEEN, (prefix, end_of_range(prefix), limit))]
+
+    def locks_on_members(self, path: ResourcePath) -> list[Lock]:
+        """A range scan that jumps over everything below a member: one seek for each member that has locks below it."""
+        session = self._session or self._open_session()
+        try:
+            return _locks_on_members(session.cursor, path.prefix)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return patiently(lambda: _locks_on_members(session.cursor, path.prefix), session.busy_limit_s)
+            raise explain(error, session.path) from error
+
+    def lock_with_token(self, token: str) -> Lock | None:
+        """One seek."""
+        rows = self._rows(queries.LOCK_WITH_TOKEN, (token,))
+        return lock_from(rows[0]) if rows else None
+
+    def lock_with_id(self, lock_id: str) -> Lock | None:
+        """One seek."""
+        rows = self._rows(queries.LOCK_WITH_ID, (lock_id,))
+        return lock_from(rows[0]) if rows else None
+
+    def expired_locks(self, limit: int) -> list[Lock]:
+        """A range scan in the index by expiry."""
+        return [lock_from(row) for row in self._rows(queries.EXPIRED_LOCKS, (self._now_us, limit))]
+
+    def count_locks(self, principal: str | None = None) -> int:
+        """One seek, for a number that triggers keep."""
+        if principal is None:
+            rows = self._rows(queries.COUNT_LOCKS, ())
+        else:
+            rows = self._rows(queries.COUNT_LOCKS_OF, (principal,))
+        return rows[0][0] if rows else 0
+
+    def events_after(self, seq: int, limit: int) -> list[Event]:
+        """A range scan."""
+        return [event_from(row) for row in self._rows(queries.EVENTS_AFTER, (seq, limit))]
+
+    def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
+        """A range scan."""
+        return [property_from(row) for row in self._rows(queries.PROPERTIES_ON, property_key(path))]
+
+    def properties_on_members(self, path: ResourcePath) -> list[DeadProperty]:
+        """A range scan over just the members."""
+        return [property_from(row) for row in self._rows(queries.PROPERTIES_ON_MEMBERS, (path.prefix,))]
+
+
+def _locks_on_members(cursor: sqlite3.Cursor, prefix: str) -> list[Lock]:
+    found: list[Lock] = []
+    end = end_of_range(prefix)
+    start: str | None = prefix
+    while start is not None:
+        rest = start
+        start = None
+        for row in cursor.execute(queries.LOCKS_BETWEEN, (rest, end, -1)):
+            root: str = row[2]
+            deeper = root.find("/", len(prefix))
+            if deeper != -1:
+                start = end_of_range(root[: deeper + 1])
+                break
+            found.append(lock_from(row))
+    return found
+
+
+class SqliteWriteTransaction(SqliteReadTransaction):
+    """A serial transaction; the counters are read at their first use and written once, at the end."""
+
+    __slots__ = (
+        "_ceiling",
+        "_durable_ceiling",
+        "_has_counters",
+        "_next_seq",
+        "_next_token",
+        "_started_with",
+        "reserved_ceiling",
+    )
+
+    reserved_ceiling: int
+    """The ceiling that must be on disk before this transaction's fencing tokens are given out; 0 for none."""
+
+    def __init__(self, session: Session, now_us: int, durable_ceiling: int) -> None:
+        """Write through `session`, which has begun; fencing tokens below `durable_ceiling` are reserved on disk."""
+        super().__init__(session, now_us)
+        self._durable_ceiling = durable_ceiling
+        self.reserved_ceiling = 0
+        self._has_counters = False
+        self._next_token = 0
+        self._ceiling = 0
+        self._next_seq = 0
+        self._started_with = session.connection.total_changes
+
+    def _read_counters(self) -> None:
+        self._next_token, self._ceiling, self._next_seq = self._rows(queries.READ_COUNTERS, ())[0]
+        self._has_counters = True
+
+    def finish(self) -> int:
+        """Write the counters, before the commit; returns how many rows were changed."""
+        session = self._open_session()
+        if self._has_counters:
+            values = (self._next_token, self._ceiling, self._next_seq, self._now_us)
+            self._rows(queries.WRITE_COUNTERS, values)
+        elif session.connection.total_changes != self._started_with:
+            self._rows(queries.WRITE_LATEST_INSTANT, (self._now_us,))
+        return session.connection.total_changes - self._started_with
+
+    def insert(self, lock: Lock) -> None:
+        """One row."""
+        self._rows(queries.INSERT_LOCK, lock_row(lock))
+
+    def replace(self, lock: Lock) -> None:
+        """One row."""
+        row = lock_row(lock)
+        self._rows(queries.REPLACE_LOCK, (*row[1:], row[0]))
+
+    def remove(self, lock_id: str) -> None:
+        """One row at most."""
+        self._rows(queries.REMOVE_LOCK, (lock_id,))
+
+    def mint_fencing_token(self) -> int:
+        """The next token; one beyond the reserve raises the ceiling and makes the commit wait for the disk (store.py)."""
+        if not self._has_counters:
+            self._read_counters()
+        token = self._next_token
+        self._next_token = token + 1
+        if token >= self._ceiling:
+            self._ceiling = token + _FENCING_RESERVE
+        if token >= self._durable_ceiling:
+            self.reserved_ceiling = self._ceiling
+        return token
+
+    def append(self, event: Event) -> int:
+        """One row."""
+        if not self._has_counters:
+            self._read_counters()
+        seq = self._next_seq
+        self._rows(queries.APPEND_EVENT, event_row(seq, event))
+        self._next_seq = seq + 1
+        return seq
+
+    def trim_events(self, before: datetime) -> int:
+        """Costs what it drops."""
+        self._rows(queries.TRIM_EVENTS, (microseconds(before),))
+        return self._open_session().cursor.rowcount
+
+    def put_property(self, prop: DeadProperty) -> None:
+        """One row."""
+        self._rows(queries.PUT_PROPERTY, (*property_key(prop.path), prop.namespace, prop.name, prop.xml))
+
+    def remove_property(self, path: ResourcePath, namespace: str, name: str) -> None:
+        """One row at most."""
+        self._rows(queries.REMOVE_PROPERTY, (*property_key(path), namespace, name))
+
+    def remove_properties(self, path: ResourcePath) -> None:
+        """Two range deletes."""
+        self._rows(queries.REMOVE_PROPERTIES_ON, property_key(path))
+        self._rows(queries.REMOVE_PROPERTIES_BELOW, (path.prefix, end_of_range(path.prefix)))
+
+    def copy_properties(self, source: ResourcePath, destination: ResourcePath, *, tree: bool) -> None:
+        """Inside SQLite, however large the tree."""
+        if tree:
+            refuse_overlap(source, destination)
+            self.remove_properties(destination)
+        elif source == destination:
+            return
+        else:
+            self._rows(queries.REMOVE_PROPERTIES_ON, property_key(destination))
+        self._rows(queries.COPY_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
+        if tree:
+            self._rows(queries.COPY_PROPERTIES_BELOW, _shift(source, destination))
+
+    def move_properties(self, source: ResourcePath, destination: ResourcePath) -> None:
+        """Inside SQLite, however large the tree."""
+        refuse_overlap(source, destination)
+        self.remove_properties(destination)
+        self._rows(queries.MOVE_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
+        self._rows(queries.MOVE_PROPERTIES_BELOW, _shift(source, destination))
+
+
+def _shift(source: ResourcePath, destination: ResourcePath) -> tuple[str, int, str, str]:
+    # substr counts characters from 1.
+    return destination.prefix, len(source.prefix) + 1, source.prefix, end_of_range(source.prefix)
