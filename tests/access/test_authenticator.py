@@ -106,7 +106,8 @@ def test_right_credentials_give_the_principal_with_its_grants(bench: Bench):
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("alice", "hunter2"), ("alice", ""), ("Alice", "secret"), ("mallory", "secret"), ("", "secret")]
+    ("name", "password"),
+    [("alice", "hunter2"), ("alice", ""), ("Alice", "secret"), ("mallory", "secret"), ("", "secret")],
 )
 def test_wrong_credentials_give_nobody(bench: Bench, name: str, password: str):
     assert bench.login(name, password) is None
@@ -259,7 +260,9 @@ def test_a_listed_user_needs_no_file_and_goes_before_one(bench: Bench):
 def test_the_same_credentials_sent_many_times_at_once_are_hashed_once(bench: Bench):
     bench.passwords.gate.clear()
     with ThreadPoolExecutor(20) as threads:
-        answers = [threads.submit(bench.authenticator.identify_slowly, field("alice", "secret"), PEER) for _ in range(20)]
+        answers = [
+            threads.submit(bench.authenticator.identify_slowly, field("alice", "secret"), PEER) for _ in range(20)
+        ]
         assert bench.passwords.begun.acquire(timeout=30)
         bench.passwords.gate.set()
         assert {answer.result().name for answer in answers} == {"alice"}

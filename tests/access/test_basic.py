@@ -33,8 +33,20 @@ def test_credentials_are_read(field: str, name: str, password: str):
 
 @pytest.mark.parametrize(
     "field",
-    ["", "Basic", "Basic ", "Basic !!!", "Digest x", "Bearer abc", "Basic QQ==", basic(b":secret"), basic(b"a\x00:b"),
-     basic(b"a:b\n"), "Basic " + "A" * 5000, "Basic é"],
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Digest x",
+        "Bearer abc",
+        "Basic QQ==",
+        basic(b":secret"),
+        basic(b"a\x00:b"),
+        basic(b"a:b\n"),
+        "Basic " + "A" * 5000,
+        "Basic é",
+    ],
 )
 def test_anything_else_is_nobody(field: str):
     assert parse_basic(field) is None

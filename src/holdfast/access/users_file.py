@@ -146,7 +146,11 @@ class UsersFile:
     def _changing(self) -> Generator[dict[str, UserRecord]]:
         """The users, to be changed; written when the block ends without an exception. One writer at a time."""
         try:
-            guard = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            guard = os.open(
+                self.path.with_name(f".{self.path.name}.lock"),
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o600,
+            )
         except OSError as error:
             msg = f"The users file {self.path} cannot be written: {error.strerror} ({self.path.parent})."
             raise UsersFileError(msg) from error

@@ -1,0 +1,59 @@
+"""The command `holdfast`: its parts, and how a refusal becomes a sentence and an exit code.
+
+Owns: the list of commands and the exit codes: 0 done, 2 a plain sentence says why not. Must not know: what any
+command does. A bug still shows a traceback, which is what a report needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from holdfast import __version__
+from holdfast.access.users_file import UsersFileError
+from holdfast.cli.serve import serve
+from holdfast.cli.terminal import CommandError, warn
+from holdfast.cli.users import users_app
+from holdfast.config import SettingsError
+from holdfast.listening import ListeningError
+from holdfast.state import StateError
+from holdfast.store.protocol import StoreError
+
+__all__ = ["main"]
+
+_REFUSALS = (CommandError, SettingsError, UsersFileError, StateError, ListeningError, StoreError)
+
+app = App(
+    name="holdfast",
+    version=__version__,
+    help="The lock server and toolkit for HTTP 423 Locked.\n\n"
+    "Start with `holdfast serve DIR`: it serves a folder over WebDAV and says how to connect.",
+    help_format="markdown",
+)
+app.command(serve)
+app.command(users_app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that `arguments` (default: the process's own) name, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a file name may hold bytes that the terminal cannot show
+            reconfigure(errors="backslashreplace")
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        warn(f"{error} `holdfast --help` shows what can be said.", label="holdfast:", style="bold red")
+        return 2
+    except _REFUSALS as error:
+        warn(str(error), label="holdfast:", style="bold red")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
