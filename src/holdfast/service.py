@@ -41,7 +41,8 @@ T = TypeVar("T")
 
 EtagOf = Callable[[ResourcePath], str | None]
 
-_MOST_BELOW = 1000  # locks below a tree that one answer looks at; enough to refuse, and to name them
+_MOST_BELOW = 1000  # locks below a new lock's root that are looked at first; enough to refuse, and to name them
+_MOST_EXPIRED = 1000  # expired locks that are tidied away at once
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -149,8 +150,7 @@ class LockService:
             if failed is not None:
                 return failed
             mapped = is_mapped()
-            held = self._held(tx, [claim.resource], below=request.depth is Depth.INFINITY)
-            refused = decide_acquire(claim.resource, request.scope, request.depth, held)
+            held, refused = self._weigh(tx, request)
             if refused is None and not mapped:
                 # Locks that cover the new URL itself were weighed above, by the table of 9.10.5; what is
                 # left is the parent's protection of its membership (section 7.4).
@@ -170,9 +170,10 @@ class LockService:
     def refresh(self, claim: Claim, asked: timedelta | None) -> Lock | Refused:
         """Restart the timer of the one lock that the claim submits; its token stays (RFC 4918 section 9.10.2)."""
         with self._store.write() as tx:
-            tokens = {item.token for item in claim.submissions()}
+            submitted = claim.submissions()
+            tokens = {item.token for item in submitted}
             lock = tx.lock_with_token(tokens.pop()) if len(tokens) == 1 else None
-            if lock is not None and lock.is_expired_at(tx.now):
+            if lock is not None and (lock.is_expired_at(tx.now) or not any(item.unlocks(lock) for item in submitted)):
                 lock = None
             refused = decide_holder(lock, claim.resource, claim.principal)
             if refused is not None or lock is None:
@@ -209,9 +210,7 @@ class LockService:
         """What covers every member of a collection, and by member path what is locked directly; two look-ups."""
         with self._store.read() as tx:
             now = tx.now
-            above = [
-                lock for lock in unexpired(tx.locks_on(collection.lineage), now) if lock.depth is Depth.INFINITY
-            ]
+            above = [lock for lock in unexpired(tx.locks_on(collection.lineage), now) if lock.depth is Depth.INFINITY]
             direct: dict[str, list[Lock]] = {}
             for lock in unexpired(tx.locks_on_members(collection), now):
                 direct.setdefault(lock.root.text, []).append(lock)
@@ -247,7 +246,7 @@ class LockService:
 
     # -- upkeep -------------------------------------------------------------------------------------
 
-    def sweep(self, limit: int = 1000) -> int:
+    def sweep(self, limit: int = _MOST_EXPIRED) -> int:
         """Tidy away locks whose time ran out, with an event each; returns how many. Decides nothing."""
         with self._store.read() as peek:
             if not peek.expired_locks(1):
@@ -256,6 +255,11 @@ class LockService:
             expired = tx.expired_locks(limit)
             self._remove_expired(tx, expired)
             return len(expired)
+
+    def trim(self, keep: timedelta) -> int:
+        """Drop feed rows older than `keep`; returns how many."""
+        with self._store.write() as tx:
+            return tx.trim_events(tx.now - keep)
 
     # -- inside a transaction -----------------------------------------------------------------------
 
@@ -287,28 +291,41 @@ class LockService:
             return Refused(Refusal.CONDITION_FAILED)
         return None
 
-    def _held(self, tx: WriteTransaction, resources: Sequence[ResourcePath], *, below: bool) -> list[Lock]:
-        found = tx.locks_on(_lineages(resources))
-        if below:
-            for resource in resources:
-                found.extend(tx.locks_below(resource, _MOST_BELOW))
+    def _weigh(self, tx: WriteTransaction, request: AcquireRequest) -> tuple[list[Lock], Refused | None]:
+        """The unexpired locks that a new one would meet, and what they have against it."""
+        root = request.claim.resource
+        above = self._without_expired(tx, tx.locks_on(root.lineage))
+        if request.depth is not Depth.INFINITY:
+            return above, decide_acquire(root, request.scope, request.depth, above)
+        limit = _MOST_BELOW
+        while True:
+            below = tx.locks_below(root, limit)
+            held = above + self._without_expired(tx, below)
+            refused = decide_acquire(root, request.scope, request.depth, held)
+            if refused is not None or limit < 0 or len(below) < limit:
+                return held, refused
+            limit = -1  # expired and compatible locks filled the window; one in the way may lie behind it
+
+    def _without_expired(self, tx: WriteTransaction, found: list[Lock]) -> list[Lock]:
         live = unexpired(found, tx.now)
         if len(live) != len(found):
             self._remove_expired(tx, [lock for lock in found if lock.is_expired_at(tx.now)])
         return live
 
-    def _held_under(
-        self, tx: ReadTransaction, effects: Sequence[Effect], trees: Sequence[ResourcePath]
-    ) -> list[Lock]:
+    def _held_under(self, tx: ReadTransaction, effects: Sequence[Effect], trees: Sequence[ResourcePath]) -> list[Lock]:
         found = tx.locks_on(_lineages(protected_resources(effects)))
         for tree in trees:
             found.extend(tx.locks_below(tree, -1))
         return unexpired({lock.id: lock for lock in found}.values(), tx.now)
 
-    def _check_caps(self, tx: ReadTransaction, principal: str) -> Refused | None:
+    def _check_caps(self, tx: WriteTransaction, principal: str) -> Refused | None:
         limits = self._limits
-        if tx.count_locks(principal) >= limits.locks_per_principal or tx.count_locks() >= limits.locks_in_all:
-            return Refused(Refusal.TOO_MANY_LOCKS)
+        while tx.count_locks(principal) >= limits.locks_per_principal or tx.count_locks() >= limits.locks_in_all:
+            # Only locks that still hold count, whether or not the sweeper has been by.
+            expired = tx.expired_locks(_MOST_EXPIRED)
+            if not expired:
+                return Refused(Refusal.TOO_MANY_LOCKS)
+            self._remove_expired(tx, expired)
         return None
 
     def _mint(self, tx: WriteTransaction, request: AcquireRequest) -> Lock:
@@ -332,10 +349,9 @@ class LockService:
         )
 
     def _destroy(self, tx: WriteTransaction, resource: ResourcePath, actor: str) -> None:
-        for lock in [*tx.locks_on([resource.text]), *tx.locks_below(resource)]:
+        for lock in self._without_expired(tx, [*tx.locks_on([resource.text]), *tx.locks_below(resource)]):
             tx.remove(lock.id)
-            kind = EventKind.EXPIRED if lock.is_expired_at(tx.now) else EventKind.DESTROYED
-            tx.append(_event(kind, lock, tx.now, actor=actor))
+            tx.append(_event(EventKind.DESTROYED, lock, tx.now, actor=actor))
 
     def _remove_expired(self, tx: WriteTransaction, locks: Iterable[Lock]) -> None:
         for lock in locks:

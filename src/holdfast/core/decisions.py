@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,7 @@ from holdfast.core.model import Depth, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 
 __all__ = [
+    "MAX_CONTENTIONS",
     "Contention",
     "Effect",
     "Reach",
@@ -30,6 +32,10 @@ __all__ = [
     "decide_write",
     "protected_resources",
 ]
+
+
+MAX_CONTENTIONS: Final = 1000
+"""Most contentions that one refusal names; an answer must stay small beside any number of locks."""
 
 
 class Reach(enum.Enum):
@@ -75,7 +81,7 @@ class Contention(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The answer no, with every lock in the way (bounded by what the caller gathered)."""
+    """The answer no, with the locks in the way, up to MAX_CONTENTIONS."""
 
     refusal: Refusal
     contentions: tuple[Contention, ...] = ()
@@ -103,14 +109,16 @@ def decide_write(
     """
     if not held:
         return None
+    cover = _Cover(held, submitted, principal)
     contentions: list[Contention] = []
     for resource in _changed_resources(effects, held):
-        covering = [lock for lock in held if lock.covers(resource)]
-        if covering and not any(_may_write(lock, submitted, principal) for lock in covering):
-            contentions.extend(Contention(resource, lock) for lock in covering)
+        if not cover.permits(resource):
+            contentions.extend(Contention(resource, lock) for lock in cover.locks_on(resource))
+            if len(contentions) >= MAX_CONTENTIONS:
+                break
     if not contentions:
         return None
-    return Refused(Refusal.LOCKED, tuple(contentions))
+    return Refused(Refusal.LOCKED, tuple(contentions[:MAX_CONTENTIONS]))
 
 
 def _changed_resources(effects: Sequence[Effect], held: Sequence[Lock]) -> list[ResourcePath]:
@@ -123,8 +131,38 @@ def _changed_resources(effects: Sequence[Effect], held: Sequence[Lock]) -> list[
     return list(changed.values())
 
 
-def _may_write(lock: Lock, submitted: Sequence[Submission], principal: str) -> bool:
-    return lock.principal == principal and any(item.unlocks(lock) for item in submitted)
+class _Cover:
+    """The held locks by root, so that a tree with many locks costs their number times its depth, not their square."""
+
+    __slots__ = ("_by_root", "_permitted", "_reaching_down")
+
+    def __init__(self, held: Sequence[Lock], submitted: Sequence[Submission], principal: str) -> None:
+        self._by_root: dict[str, list[Lock]] = {}
+        self._reaching_down = {lock.root.text for lock in held if lock.depth is Depth.INFINITY}
+        # What the requester may write to by its tokens: (lock root, depth) of each lock that one of them unlocks.
+        self._permitted: set[tuple[str, Depth]] = set()
+        by_token: dict[str, list[Submission]] = {}
+        for item in submitted:
+            by_token.setdefault(item.token, []).append(item)
+        for lock in held:
+            self._by_root.setdefault(lock.root.text, []).append(lock)
+            if lock.principal == principal and any(item.unlocks(lock) for item in by_token.get(lock.token, ())):
+                self._permitted.add((lock.root.text, lock.depth))
+
+    def locks_on(self, resource: ResourcePath) -> list[Lock]:
+        """Those that cover the resource, from the top down."""
+        return [lock for root in resource.lineage for lock in self._by_root.get(root, ()) if lock.covers(resource)]
+
+    def permits(self, resource: ResourcePath) -> bool:
+        """True where no lock covers the resource, or one does whose token its creator submitted."""
+        is_locked = resource.text in self._by_root
+        if is_locked and (resource.text, Depth.ZERO) in self._permitted:
+            return True
+        for root in resource.lineage:
+            if (root, Depth.INFINITY) in self._permitted:
+                return True
+            is_locked = is_locked or root in self._reaching_down
+        return not is_locked
 
 
 def decide_acquire(root: ResourcePath, scope: LockScope, depth: Depth, held: Sequence[Lock]) -> Refused | None:
@@ -134,7 +172,9 @@ def decide_acquire(root: ResourcePath, scope: LockScope, depth: Depth, held: Seq
         return None
     return Refused(
         Refusal.CONFLICT,
-        tuple(Contention(lock.root if lock.root.is_below(root) else root, lock) for lock in conflicting),
+        tuple(
+            Contention(lock.root if lock.root.is_below(root) else root, lock) for lock in conflicting[:MAX_CONTENTIONS]
+        ),
     )
 
 

@@ -28,7 +28,8 @@ _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _KEPT_IN_HREF: Final = "/-._~!$&'()*+,;=:@"
-_TARGET: Final = re.compile(r"[\x21-\x7e]*")
+# Visible ASCII without "#" and "?", which end a path (RFC 3986 section 3.3): they cannot be part of a name unencoded.
+_TARGET: Final = re.compile(r"[!\x22\x24-\x3e@-\x7e]*")
 
 
 class InvalidPathError(ValueError):
@@ -150,6 +151,9 @@ class ResourcePath:
 
     def child(self, name: str) -> ResourcePath:
         """The member `name`; raises InvalidPathError where the name cannot be one segment."""
+        if not name or "/" in name:
+            msg = "a member's name must be one segment"
+            raise InvalidPathError(msg)
         return ResourcePath.from_text(self.prefix + name)
 
     def is_below(self, other: ResourcePath) -> bool:
@@ -162,8 +166,9 @@ class ResourcePath:
 
     def moved(self, source: ResourcePath, destination: ResourcePath) -> ResourcePath:
         """Where this path, at or below `source`, lies once `source` has become `destination`."""
-        rest = self.text[len(source.text) :] if source.text != "/" else self.text
-        return ResourcePath((destination.text if destination.text != "/" else "") + rest or "/")
+        if self.text == source.text:
+            return destination
+        return ResourcePath(destination.prefix + self.text[len(source.prefix) :])
 
     def href(self, *, collection: bool = False) -> str:
         """The absolute path as a URI reference, percent-encoded; collections end in a slash (RFC 4918 5.2)."""

@@ -32,10 +32,12 @@ MAX_CONDITIONS: Final = 256
 
 _SPACE: Final = re.compile(r"[ \t\r\n,]*")
 _CODED: Final = re.compile(r"<([^<>\s]+)>")
+# Entity tags may hold spaces here, as those of the RFC's own examples do (sections 10.4.6, 10.4.9): it cites the
+# quoted-string of RFC 2616 section 3.11, which RFC 9110 section 8.8.3 has narrowed since.
 _CONDITION: Final = re.compile(
-    r"""[ \t]*(?:(not)(?=[ \t<\[])[ \t]*)?          # "Not" is case-insensitive (RFC 5234 strings)
-        (?:<([^<>\s]+)>|\[((?:W/)?"[^"\x00-\x20\x7f]*")\])[ \t]*""",
-    re.VERBOSE | re.IGNORECASE,
+    r"""[ \t\r\n]*(?:((?i:not))(?=[ \t\r\n<\[])[ \t\r\n]*)?    # "Not" is case-insensitive (RFC 5234 strings)
+        (?:<([^<>\s]+)>|\[((?:W/)?"[^"\x00-\x1f\x7f]*")\])[ \t\r\n]*""",
+    re.VERBOSE,
 )
 _SIMPLE: Final = re.compile(r"\(<([^<>\s]+)>\)")
 
@@ -114,9 +116,12 @@ def _error(text: str, position: int, problem: str) -> IfSyntaxError:
 def render_if(header: IfHeader) -> str:
     """The header's text, with tags where lists have them; the inverse of `parse_if` on this server's own paths."""
     parts: list[str] = []
+    after_tag = False
     for item in header.lists:
-        if item.tagged and item.resource is not None:
+        # A tag applies to all lists up to the next tag, so an untagged list after a tagged one needs its own.
+        if (item.tagged or after_tag) and item.resource is not None:
             parts.append(f"<{item.resource.href()}>")
+            after_tag = True
         inner = " ".join(_render_condition(condition) for condition in item.conditions)
         parts.append(f"({inner})")
     return " ".join(parts)
