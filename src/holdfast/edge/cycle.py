@@ -17,7 +17,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from holdfast.core.access import Principal
-from holdfast.edge.heads import body_length, problem
+from holdfast.edge.heads import BODILESS, body_length, problem
 from holdfast.edge.intake import ClientGoneError, Intake, RefusedError, receive, too_large
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet, close_body
@@ -201,7 +201,7 @@ class Cycle(RequestResponseCycle):
         body = response.body
         length = body_length(body)
         http10 = self.arrival.http10
-        bodiless = self.request.method == "HEAD" or response.status in {204, 304}
+        bodiless = self.request.method == "HEAD" or response.status in BODILESS
         streamed = length is None and not bodiless
         keep = self.keep_alive and self._leave_rest() and not (streamed and http10)
         chunked = streamed and not http10

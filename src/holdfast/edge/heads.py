@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.wire.exchange import Body, FileRegion, Response
 
-__all__ = ["HeadError", "body_length", "encode_head", "problem"]
+__all__ = ["BODILESS", "HeadError", "body_length", "encode_head", "problem"]
 
 
 class HeadError(ValueError):
@@ -30,7 +30,8 @@ def _status_line(code: int) -> str:
 
 
 _STATUS_LINES: Final = {code: _status_line(code) for code in range(200, 600)}
-_BODILESS: Final = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+"""Statuses whose answers have neither a body nor a length (RFC 9110 sections 15.3.5, 15.4.5)."""
 
 
 def body_length(body: Body) -> int | None:
@@ -59,12 +60,12 @@ def encode_head(response: Response, length: int | None, defaults: str, *, chunke
     if line is None:
         msg = f"{status} is not a final status"
         raise HeadError(msg)
-    if status in _BODILESS:
-        framing = ""
-    elif chunked:
+    if chunked:
         framing = "transfer-encoding: chunked\r\n"
+    elif length is None or status in BODILESS:
+        framing = ""
     else:
-        framing = "" if length is None else f"content-length: {length}\r\n"
+        framing = f"content-length: {length}\r\n"
     try:
         return f"{line}{defaults}{lines}{framing}{connection}\r\n".encode("latin-1")
     except UnicodeEncodeError:

@@ -25,13 +25,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from holdfast.edge.cycle import Arrival, Cycle, failure_of
-from holdfast.edge.heads import body_length, encode_head, problem
+from holdfast.edge.heads import BODILESS, HeadError, body_length, encode_head, problem
 from holdfast.edge.intake import ClientGoneError, RefusedError
 from holdfast.edge.runtime import Runtime
-from holdfast.edge.sending import SMALL_BYTES, Outlet, read_small
+from holdfast.edge.sending import SMALL_BYTES, Outlet, TruncatedError, read_small
 from holdfast.edge.settings import Slow
 from holdfast.edge.target import BadRequestError, body_length_of, check_host, split_target
-from holdfast.wire.exchange import Face, Headers, Request, Response
+from holdfast.wire.exchange import Face, FileRegion, Headers, Request, Response
 
 __all__ = ["HoldfastProtocol", "protocol_class"]
 
@@ -82,7 +82,10 @@ class HoldfastProtocol(HttpToolsProtocol):
         runtime = self.runtime
         self._route = runtime.config.route
         self._identify_now = runtime.config.identifier.identify_now
-        self._limits = runtime.config.limits
+        limits = self._limits = runtime.config.limits
+        self._head_bytes = limits.head_bytes
+        self._head_fields = limits.head_fields
+        self._memory_bytes = limits.memory_body_bytes
         self._sweep = runtime.sweep(self.loop)
         self._phase = _IDLE
         self._mode = _IGNORED
@@ -92,16 +95,18 @@ class HoldfastProtocol(HttpToolsProtocol):
         self._drained = 0
         self._last = False
         self._unparsed = 0
+        self._may_be_large = False
         self._body_came = False
         self._window = 0
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
         self._parts: list[bytes] = []
         self._client_host = ""
-        # What the parser collects of the request at hand, for the hot path.
+        # What is known of the request at hand, on the hot path.
         self._request: Request
         self._face: Face
-        self._arrival: Arrival
+        self._length = 0
+        self._http10 = False
 
     # Connection
 
@@ -163,6 +168,7 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._drain(len(data))
             return
         was_idle = self._phase is _IDLE
+        self._may_be_large = len(data) > self._head_bytes or not was_idle
         self._body_came = False
         try:
             self.parser.feed_data(data)
@@ -234,16 +240,18 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._refuse(problem(error.status, str(error)))
 
     def _begin(self, fields: Fields) -> None:
-        limits = self._limits
-        if len(fields) > limits.head_fields:
-            raise BadRequestError(431, f"There are more than {limits.head_fields} fields.")
         url = self.url
-        if len(url) + sum([len(name) + len(value) + 4 for name, value in fields]) > limits.head_bytes:
+        if len(fields) > self._head_fields:
+            raise BadRequestError(431, f"There are more than {self._head_fields} fields.")
+        if self._may_be_large and len(url) + sum([len(name) + len(value) for name, value in fields]) > self._head_bytes:
             raise BadRequestError(431, "The request line and fields are too large.")
-        method = self.parser.get_method().decode("ascii")
+        parser = self.parser
+        method = parser.get_method().decode("ascii")
         target, query = split_target(method, url)
         headers = Headers(fields)
-        http10 = self.parser.get_http_version() != "1.1"
+        keep = parser.should_keep_alive()
+        # Only HTTP/1.1 is kept open without being asked to, and asking the parser for a version is slow.
+        http10 = (not keep or b"connection" in headers) and parser.get_http_version() != "1.1"
         if not http10:
             check_host(headers.get(b"host"))
         face = self._route(method, target)
@@ -251,19 +259,20 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._to_asgi(fields, headers)
             return
         length = body_length_of(headers)
-        expects = not http10 and (headers.get(b"expect") or "").lower() == "100-continue"
-        keep = self.parser.should_keep_alive()
+        expects = b"expect" in headers and _expects_continue(headers) and not http10
         self._last = not keep
         request = Request(method, target, headers, None, b"", query, cast("str", self.scheme), self._client_host)
-        arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
-        is_free = self.cycle is None or self.cycle.response_complete
-        if is_free and not expects and length is not None and length <= limits.memory_body_bytes:
+        cycle = self.cycle
+        is_free = cycle is None or cycle.response_complete
+        if is_free and length is not None and length <= self._memory_bytes and not expects:
             self._mode = _HOT
             self._request = request
             self._face = face
-            self._arrival = arrival
+            self._length = length
+            self._http10 = http10
         else:
             self._mode = _COLD
+            arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
             self._go_cold(Cycle(self, arrival, request, face))
 
     def _to_asgi(self, fields: Fields, headers: Headers) -> None:
@@ -275,7 +284,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         self.url = url
         self.headers = fields
         self.scope["headers"] = fields
-        self.expect_100_continue = (headers.get(b"expect") or "").lower() == "100-continue"
+        self.expect_100_continue = _expects_continue(headers)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -313,51 +322,70 @@ class HoldfastProtocol(HttpToolsProtocol):
         """Answer here and now where that is short work; otherwise start a cycle."""
         request = self._request
         face = self._face
-        principal = self._identify_now(request.headers.get(b"authorization"), self._client_host)
-        if isinstance(principal, Slow):
-            self._go_cold(self._complete_cycle())
-            return
-        request.principal = principal
         try:
+            principal = self._identify_now(request.headers.get(b"authorization"), self._client_host)
+            if isinstance(principal, Slow):
+                self._go_cold(self._complete_cycle())
+                return
+            request.principal = principal
             if not face.is_brief(request):
                 self._go_cold(self._complete_cycle())
                 return
             response = face(request)
         except Exception as error:  # noqa: BLE001 - whatever a face raises is answered
             response = failure_of(face, error)
-        body = response.body
-        is_small = isinstance(body, bytes) or (isinstance(body, list) and (body_length(body) or 0) <= SMALL_BYTES)
-        if not is_small or (response.awaits_sync and self.runtime.syncer(self.loop).is_needed()):
-            cycle = self._complete_cycle()
-            cycle.preset = response
-            self._go_cold(cycle)
+        if response.awaits_sync and self.runtime.syncer(self.loop).is_needed():
+            self._answer_cold(response)
             return
-        arrival = self._arrival
-        keep = arrival.keep and not self._last
+        body = response.body
+        if not isinstance(body, bytes):
+            length = body_length(body) if isinstance(body, list) else None
+            if length is None or length > SMALL_BYTES or not self._read_in(response):
+                self._answer_cold(response)
+                return
+        self._write_whole(response)
+
+    def _read_in(self, response: Response) -> bool:
+        """Put the bytes of small files into the body itself; False where they cannot be read."""
+        parts = cast("list[bytes | FileRegion]", response.body)
+        if self._request.method == "HEAD":
+            return False
         try:
-            length = body_length(body)
-            head = self.head_of(response, length, chunked=False, keep=keep, http10=arrival.http10)
-            if request.method == "HEAD" or response.status in {204, 304}:
-                self.transport.write(head)
-            elif isinstance(body, bytes):
-                self.transport.write(head + body)
-            else:
-                self.transport.write(head + read_small(cast("list[Any]", body)))
-        except Exception:
+            response.body = read_small(parts)
+        except (OSError, TruncatedError):
+            return False
+        return True
+
+    def _write_whole(self, response: Response) -> None:
+        """Write the answer to the request at hand, whose body is bytes; close where it is the last."""
+        body = cast("bytes", response.body)
+        keep = not self._last
+        try:
+            head = self.head_of(response, len(body), chunked=False, keep=keep, http10=self._http10)
+        except HeadError:
             logger.exception("an answer could not be sent; 500 was sent in its place")
-            self._write_whole(problem(500, "The server failed to answer this request; its log says more."), keep=keep)
+            response = problem(500, "The server failed to answer this request; its log says more.")
+            body = cast("bytes", response.body)
+            head = self.head_of(response, len(body), chunked=False, keep=keep, http10=self._http10)
+        bodiless = self._request.method == "HEAD" or response.status in BODILESS
+        self.transport.write(head if bodiless else head + body)
         self.server_state.total_requests += 1
         if not keep:
             self.close_after(unread=False)
 
     def _complete_cycle(self) -> Cycle:
-        cycle = Cycle(self, self._arrival, self._request, self._face)
-        body = self._request.body
-        if body:
-            cycle.intake.feed(cast("bytes", body))
-            self._request.body = b""
+        keep = not self._last
+        arrival = Arrival(length=self._length, expects_continue=False, http10=self._http10, keep=keep)
+        cycle = Cycle(self, arrival, self._request, self._face)
+        cycle.intake.feed(cast("bytes", self._request.body))
         cycle.intake.finish()
+        self._request.body = b""
         return cycle
+
+    def _answer_cold(self, response: Response) -> None:
+        cycle = self._complete_cycle()
+        cycle.preset = response
+        self._go_cold(cycle)
 
     def _go_cold(self, cycle: Cycle) -> None:
         """Start the cycle, or queue it behind the one in flight."""
@@ -399,10 +427,6 @@ class HoldfastProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
 
-    def _write_whole(self, response: Response, *, keep: bool) -> None:
-        body = cast("bytes", response.body)
-        self.transport.write(self.head_of(response, len(body), chunked=False, keep=keep, http10=False) + body)
-
     # Endings
 
     def _refuse(self, response: Response) -> None:
@@ -413,7 +437,9 @@ class HoldfastProtocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._write_whole(response, keep=False)
+            body = cast("bytes", response.body)
+            head = self.head_of(response, len(body), chunked=False, keep=False, http10=False)
+            self.transport.write(head + body)
             self.close_after(unread=True)
         elif receiving and isinstance(cycle, Cycle) and self._mode is _COLD:
             cycle.keep_alive = False
@@ -484,6 +510,10 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._progress_at = now
         elif now - self._progress_at > self._limits.stall_s:
             self.transport.abort()
+
+
+def _expects_continue(headers: Headers) -> bool:
+    return (headers.get(b"expect") or "").lower() == "100-continue"
 
 
 async def _no_application(*_: object) -> NoReturn:

@@ -25,12 +25,14 @@ def split_target(method: str, url: bytes) -> tuple[str, str]:
 
     Raises BadRequestError for bytes outside ASCII, a fragment, and any other form.
     """
-    if not url.isascii():
-        raise BadRequestError(400, "The request target holds bytes outside ASCII; they must be percent-encoded.")
-    text = url.decode("ascii")
+    try:
+        text = url.decode("ascii")
+    except UnicodeDecodeError:
+        detail = "The request target holds bytes outside ASCII; they must be percent-encoded."
+        raise BadRequestError(400, detail) from None
     if "#" in text:
         raise BadRequestError(400, "The request target holds a fragment.")
-    if not text.startswith("/"):
+    if text[:1] != "/":
         text = _without_authority(method, text)
     path, _, query = text.partition("?")
     return path, query
