@@ -187,8 +187,8 @@ def error_element(conditions_xml: str) -> str:
 
 
 def render_error(conditions_xml: str) -> bytes:
-    """A whole document whose root is DAV:error (RFC 4918 section 14.5). `H` is bound to HOLDFAST in it."""
-    return f'{_DECLARATION}<D:error xmlns:D="DAV:" xmlns:H="{HOLDFAST}">{conditions_xml}</D:error>'.encode()
+    """A whole document whose root is DAV:error (RFC 4918 section 14.5)."""
+    return f'{_DECLARATION}<D:error xmlns:D="DAV:">{conditions_xml}</D:error>'.encode()
 
 
 def render_activelock(lock: Lock, now: datetime, *, token_shown: bool, root_href: str) -> str:

@@ -1,0 +1,312 @@
+"""The 423 answer: who holds the lock, since when, until when, in every form it is given.
+
+Owns: the LockedAnswer value, its XML, JSON and HTML, and the fields that go with it. The JSON types
+are what the client library decodes. Must not know: how contention was found. A lock token cannot
+get in here: ContendingLock has no place for one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from holdfast.core.model import Depth, Face, Lock, LockScope
+from holdfast.core.paths import ResourcePath
+from holdfast.wire.davxml_write import HOLDFAST, Condition, condition_xml, escape, iso_instant, render_error
+from holdfast.wire.exchange import Response
+from holdfast.wire.problem import Problem, Representation, choose_representation, encode_problem, refusal_headers
+from holdfast.wire.sentences import clean, clock_text, holder_text, program_name
+from holdfast.wire.webpages import LockedPageLock, render_locked_page
+
+__all__ = [
+    "LOCKED_TYPE",
+    "MAX_LOCKS_SHOWN",
+    "MAX_RETRY_SECONDS",
+    "OFFICE_ERROR",
+    "ContendingLock",
+    "Holder",
+    "LockDescription",
+    "LockedAnswer",
+    "LockedProblem",
+    "headers_423",
+    "locked_conditions",
+    "locked_detail",
+    "locked_problem",
+    "locked_response",
+    "office_error",
+    "parse_locked_problem",
+    "render_locked",
+    "retry_after",
+]
+
+LOCKED_TYPE: Final = "urn:problem-type:holdfast:locked"
+"""The `type` of the problem; every server explains it at `/problems/locked`."""
+
+MAX_RETRY_SECONDS: Final = 60
+"""Retry-After never says more, for a holder may release long before the lock expires."""
+
+MAX_LOCKS_SHOWN: Final = 20
+"""Most locks that one answer describes; a resource may have any number of shared ones."""
+
+OFFICE_ERROR: Final = 589838
+"""0x0009000E: what Microsoft Office reads in X-MSDAVEXT_ERROR as 'locked by another user'."""
+
+_SECOND: Final = timedelta(seconds=1)
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who has a lock: the principal's name, the client's own owner text (a claim, never checked), its program."""
+
+    name: str
+    owner: str
+    client: str
+
+
+class ContendingLock(msgspec.Struct, frozen=True):
+    """A lock in the way, as far as others may know of it: all but the token."""
+
+    id: str
+    root: ResourcePath
+    root_href: str
+    scope: LockScope
+    depth: Depth
+    holder: Holder
+    reason: str
+    face: Face
+    created_at: datetime
+    expires_at: datetime | None
+    queue_length: int = 0
+
+    @classmethod
+    def of(cls, lock: Lock, *, root_href: str | None = None, queue_length: int = 0) -> ContendingLock:
+        """What may be told of `lock`. `root_href` is its root's URL path, where the caller knows it for a collection."""
+        return cls(
+            lock.id,
+            lock.root,
+            root_href or lock.root.href(),
+            lock.scope,
+            lock.depth,
+            Holder(lock.principal, lock.owner, lock.client),
+            lock.reason,
+            lock.face,
+            lock.created_at,
+            lock.expires_at,
+            queue_length,
+        )
+
+
+class LockedAnswer(msgspec.Struct, frozen=True):
+    """Everything a 423 says. `locks` is not empty; `wall_offset` is the clock's, for showing instants to people.
+
+    `condition` is LOCK_TOKEN_SUBMITTED for a refused write, NO_CONFLICTING_LOCK for a refused LOCK
+    (RFC 4918 sections 16.3, 16.4).
+    """
+
+    resource: ResourcePath
+    locks: tuple[ContendingLock, ...]
+    condition: Condition
+    now: datetime
+    wall_offset: timedelta = timedelta()
+
+
+class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One lock in the JSON of a 423. `root` and `url` are URL paths; `expires_in` is in seconds; None is without end."""
+
+    id: str
+    root: str
+    scope: LockScope
+    depth: Depth
+    holder: Holder
+    reason: str = ""
+    since: datetime
+    expires_at: datetime | None = None
+    expires_in: int | None = None
+    queue_length: int = 0
+    url: str
+
+
+class LockedProblem(Problem, frozen=True, kw_only=True):
+    """The JSON of a 423: a Problem with the resource, when to try again (seconds), and the locks in the way."""
+
+    resource: str
+    retry_after: int
+    locks: tuple[LockDescription, ...]
+
+
+def retry_after(answer: LockedAnswer) -> int:
+    """Seconds until trying again can help: until the last lock in the way ends by itself, from 1 to MAX_RETRY_SECONDS."""
+    longest = 1
+    for lock in answer.locks:
+        if lock.expires_at is None:
+            return MAX_RETRY_SECONDS
+        left = -((answer.now - lock.expires_at) // _SECOND)
+        longest = max(longest, left)
+    return min(longest, MAX_RETRY_SECONDS)
+
+
+def locked_response(
+    answer: LockedAnswer, accept: str | None = None, *, prefers_xml: bool = True, office: bool = False
+) -> Response:
+    """The whole 423, in the form that `accept` asks for. `office` adds the field that Microsoft Office reads."""
+    representation = choose_representation(accept, prefers_xml=prefers_xml)
+    return Response(423, headers_423(answer, representation, office=office), render_locked(answer, representation))
+
+
+def headers_423(answer: LockedAnswer, representation: Representation, *, office: bool = False) -> list[tuple[str, str]]:
+    """All fields of a 423 but Date and Content-Length."""
+    headers = refusal_headers(representation)
+    headers.append(("Retry-After", str(retry_after(answer))))
+    links = [f'<{_lock_url(lock)}>; rel="describedby"' for lock in answer.locks[:MAX_LOCKS_SHOWN]]
+    links.append('</problems/locked>; rel="help"')
+    headers.append(("Link", ", ".join(links)))
+    if office:
+        headers.append(("X-MSDAVEXT_ERROR", office_error(answer)))
+    return headers
+
+
+def office_error(answer: LockedAnswer) -> str:
+    """The value of X-MSDAVEXT_ERROR (MS-WDV section 2.2): the code and a percent-encoded sentence for the person."""
+    return f"{OFFICE_ERROR}; {quote(_holder_sentence(answer), safe='')}"
+
+
+def render_locked(answer: LockedAnswer, representation: Representation) -> bytes:
+    """The body of a 423."""
+    if representation is Representation.XML:
+        return render_error(locked_conditions(answer))
+    if representation is Representation.JSON:
+        return encode_problem(locked_problem(answer))
+    return render_locked_page(
+        answer.resource.text,
+        locked_detail(answer),
+        [_on_page(lock, answer) for lock in answer.locks[:MAX_LOCKS_SHOWN]],
+        more=max(0, len(answer.locks) - MAX_LOCKS_SHOWN),
+        retry_after=retry_after(answer),
+        refused_lock=answer.condition is Condition.NO_CONFLICTING_LOCK,
+    )
+
+
+def locked_conditions(answer: LockedAnswer) -> str:
+    """What stands in the DAV:error: the condition with the lock roots, and one Holdfast element for each lock.
+
+    Fit for a document of its own and, in `davxml_write.error_element`, for a response of a 207.
+    """
+    locks = answer.locks[:MAX_LOCKS_SHOWN]
+    described = [_lock_element(lock, answer.wall_offset) for lock in locks]
+    hrefs = dict.fromkeys([lock.root_href for lock in locks])
+    return condition_xml(answer.condition, hrefs) + "".join(described)
+
+
+def locked_problem(answer: LockedAnswer) -> LockedProblem:
+    """The 423 as the value that is encoded, and decoded by clients."""
+    href = answer.resource.href()
+    return LockedProblem(
+        type=LOCKED_TYPE,
+        title="Locked",
+        status=423,
+        detail=locked_detail(answer),
+        instance=href,
+        resource=href,
+        retry_after=retry_after(answer),
+        locks=tuple(_description(lock, answer) for lock in answer.locks[:MAX_LOCKS_SHOWN]),
+    )
+
+
+def parse_locked_problem(body: bytes) -> LockedProblem | None:
+    """Read the JSON of a 423; None where it is not one of ours."""
+    try:
+        return msgspec.json.decode(body, type=LockedProblem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def locked_detail(answer: LockedAnswer) -> str:
+    """For a person: who is in the way, since when and until when, and what to do."""
+    if answer.condition is Condition.NO_CONFLICTING_LOCK:
+        outcome = "The lock you asked for was not granted."
+    else:
+        outcome = "Your change was not made."
+    return f"{_holder_sentence(answer)} {outcome} Try again once it is released, or ask the holder to release it."
+
+
+def _holder_sentence(answer: LockedAnswer) -> str:
+    lock = answer.locks[0]
+    shown_now = answer.now + answer.wall_offset
+    since = clock_text(lock.created_at + answer.wall_offset, shown_now)
+    if lock.expires_at is None:
+        until = "without a set end"
+    else:
+        until = f"until {clock_text(_rounded_up(lock.expires_at + answer.wall_offset), shown_now)} unless renewed"
+    # Windows asks for depth infinity on a document, too, so the depth does not tell a collection.
+    edits = lock.root == answer.resource and lock.face is Face.WEBDAV and not lock.root_href.endswith("/")
+    verb = "is editing" if edits else "has locked"
+    below = " and everything in it" if lock.depth is Depth.INFINITY and lock.root != answer.resource else ""
+    program = program_name(lock.holder.client)
+    tool = f" ({program})" if program else ""
+    reason = f"; reason: {clean(lock.reason)}" if lock.reason else ""
+    others = len(answer.locks) - 1
+    more = f" {others} more lock{'s are' if others > 1 else ' is'} in the way." if others else ""
+    holder = holder_text(lock.holder.name, lock.holder.owner)
+    return f"{holder} {verb} {lock.root.text}{below}{tool} since {since}, {until}{reason}.{more}"
+
+
+def _lock_element(lock: ContendingLock, offset: timedelta) -> str:
+    expires_at = lock.expires_at
+    until = "" if expires_at is None else f"<H:until>{iso_instant(_rounded_up(expires_at + offset))}</H:until>"
+    owner = f"<H:owner>{escape(lock.holder.owner)}</H:owner>" if lock.holder.owner else ""
+    reason = f"<H:reason>{escape(lock.reason)}</H:reason>" if lock.reason else ""
+    return (
+        f'<H:lock xmlns:H="{HOLDFAST}">'
+        f"<D:href>{escape(lock.root_href)}</D:href><H:holder>{escape(lock.holder.name)}</H:holder>{owner}"
+        f"<H:since>{iso_instant(lock.created_at + offset)}</H:since>{until}{reason}</H:lock>"
+    )
+
+
+def _description(lock: ContendingLock, answer: LockedAnswer) -> LockDescription:
+    offset = answer.wall_offset
+    expires_at = lock.expires_at
+    return LockDescription(
+        id=lock.id,
+        root=lock.root_href,
+        scope=lock.scope,
+        depth=lock.depth,
+        holder=lock.holder,
+        reason=lock.reason,
+        since=(lock.created_at + offset).replace(microsecond=0),
+        expires_at=None if expires_at is None else _rounded_up(expires_at + offset),
+        expires_in=None if expires_at is None else max(0, -((answer.now - expires_at) // _SECOND)),
+        queue_length=lock.queue_length,
+        url=_lock_url(lock),
+    )
+
+
+def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
+    shown_now = answer.now + answer.wall_offset
+    since = lock.created_at + answer.wall_offset
+    until = None if lock.expires_at is None else _rounded_up(lock.expires_at + answer.wall_offset)
+    return LockedPageLock(
+        holder=holder_text(lock.holder.name, lock.holder.owner),
+        owner=clean(lock.holder.owner),
+        program=program_name(lock.holder.client),
+        root=lock.root.text,
+        scope=lock.scope.value,
+        whole_tree=lock.depth is Depth.INFINITY,
+        reason=clean(lock.reason, 500),
+        since_text=clock_text(since, shown_now),
+        since_iso=iso_instant(since),
+        until_text="" if until is None else clock_text(until, shown_now),
+        until_iso="" if until is None else iso_instant(until),
+        seconds_left=None if lock.expires_at is None else max(0, -((answer.now - lock.expires_at) // _SECOND)),
+        queue_length=lock.queue_length,
+    )
+
+
+def _rounded_up(instant: datetime) -> datetime:
+    """To the next whole second, so that whoever waits until then does not come too early."""
+    return instant.replace(microsecond=0) + _SECOND if instant.microsecond else instant
+
+
+def _lock_url(lock: ContendingLock) -> str:
+    return f"/api/locks/{quote(lock.id, safe='')}"
