@@ -1,0 +1,59 @@
+"""Everything beside the served folder that needs no credentials: the front page, explanations, health.
+
+Owns: those few routes, as an ASGI application. Must not know: locks, files, who is asking.
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from holdfast.core.paths import ResourcePath
+from holdfast.wire.problem import render_refusal
+from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_problem_page
+
+__all__ = ["home"]
+
+_PAGE_FIELDS = {
+    "Content-Type": HTML_CONTENT_TYPE,
+    "Content-Security-Policy": PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+def home(mount: ResourcePath) -> ASGIApp:
+    """The application; its front page leads to the listing of the folder at `mount`."""
+
+    async def front(_request: Request) -> Response:
+        return RedirectResponse(mount.href(collection=True), status_code=302)
+
+    return Starlette(
+        routes=[
+            Route("/", front),
+            Route("/problems/locked", _explain_locked),
+            Route("/healthz", _healthy),
+            Route("/readyz", _healthy),
+        ],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+async def _explain_locked(_request: Request) -> Response:
+    return Response(render_problem_page(), headers=_PAGE_FIELDS)
+
+
+async def _healthy(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    answer = render_refusal(
+        status, "", "There is nothing at this address.", accept=request.headers.get("accept"), prefers_xml=False
+    )
+    headers = dict(answer.headers) | dict(getattr(error, "headers", None) or {})
+    return Response(answer.body if isinstance(answer.body, bytes) else b"", status_code=status, headers=headers)

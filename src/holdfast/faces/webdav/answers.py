@@ -1,0 +1,118 @@
+"""Refusals as responses: the 423 and the 207 that stand for one, the 412 and the rest.
+
+Owns: which of the service's refusals becomes which WebDAV answer (RFC 4918 sections 9.6.1, 9.9.2,
+9.10.3, 16). Must not know: what a 423 looks like; that is `wire.locked`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from holdfast.core.decisions import Contention, Refusal, Refused
+from holdfast.core.model import Lock
+from holdfast.core.paths import ResourcePath
+from holdfast.faces.webdav.call import Call
+from holdfast.faces.webdav.errors import RefusalError
+from holdfast.wire.davxml_write import (
+    XML_CONTENT_TYPE,
+    Condition,
+    condition_xml,
+    error_element,
+    render_multistatus,
+    status_response,
+)
+from holdfast.wire.exchange import Request, Response
+from holdfast.wire.locked import ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.problem import render_refusal
+
+__all__ = ["refusal_answer", "refused"]
+
+_OFFICE: Final = re.compile(r"Microsoft|MSOffice|DavClnt")
+"""User agents that read X-MSDAVEXT_ERROR (MS-WDV section 2.2.3)."""
+
+_MOST_MEMBERS: Final = 100
+"""Members that one 207 names; the client has to look again in any case."""
+
+
+def refusal_answer(request: Request, error: RefusalError) -> Response:
+    """A refusal in the form that the client reads."""
+    condition = None if error.condition is None else condition_xml(error.condition)
+    response = render_refusal(error.status, "", error.detail, condition, request.headers.get(b"accept"))
+    response.headers.extend(error.headers)
+    return response
+
+
+def refused(call: Call, refusal: Refused, *, scope_status: int = 412) -> Response:
+    """The answer to a refusal of the lock service.
+
+    `scope_status` is what `lock-token-matches-request-uri` goes with: 409 for UNLOCK, 412 for a refresh.
+    """
+    kind = refusal.refusal
+    if kind is Refusal.LOCKED:
+        return _locked(call, refusal, Condition.LOCK_TOKEN_SUBMITTED)
+    if kind is Refusal.CONFLICT:
+        return _locked(call, refusal, Condition.NO_CONFLICTING_LOCK)
+    if kind is Refusal.CONDITION_FAILED:
+        detail = "A precondition of the request is false: the resource or its locks are not as the request assumes."
+        return refusal_answer(call.request, RefusalError(412, detail))
+    if kind is Refusal.NOT_IN_SCOPE:
+        detail = (
+            "No lock with this token covers this resource. It may have expired, been released, or belong elsewhere; "
+            "PROPFIND lockdiscovery tells what is held now."
+        )
+        condition = Condition.LOCK_TOKEN_MATCHES_REQUEST_URI
+        return refusal_answer(call.request, RefusalError(scope_status, detail, condition=condition))
+    if kind is Refusal.NOT_HOLDER:
+        holder = refusal.contentions[0].lock.principal
+        return refusal_answer(
+            call.request, RefusalError(403, f"The lock was created by {holder}, who alone may use it.")
+        )
+    detail = "No more locks can be kept: release some, or ask the administrator to raise the limit."
+    return refusal_answer(call.request, RefusalError(507, detail))
+
+
+def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
+    members = _only_members(call, refusal.contentions)
+    if members:
+        return _multistatus(call, members, condition)
+    answer = LockedAnswer(
+        resource=call.resource,
+        locks=tuple(ContendingLock.of(lock) for lock in _distinct(refusal.contentions)),
+        condition=condition,
+        now=call.site.clock.now(),
+        wall_offset=call.site.clock.wall_offset(),
+    )
+    office = _OFFICE.search(call.client) is not None
+    return locked_response(answer, call.header(b"accept"), office=office)
+
+
+def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[ResourcePath, list[Contention]]:
+    """By resource, when all in the way lies below what the request names; empty when the request itself is locked."""
+    destination = call.destination if call.request.method in {"COPY", "MOVE"} else None
+    by_resource: dict[ResourcePath, list[Contention]] = {}
+    for item in contentions:
+        below = item.resource.is_below(call.resource) or (
+            destination is not None and item.resource.is_below(destination)
+        )
+        if not below:
+            return {}
+        by_resource.setdefault(item.resource, []).append(item)
+    return by_resource
+
+
+def _multistatus(call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition) -> Response:
+    """207: each member in the way with its own 423 and error element (RFC 4918 sections 9.6.1, 9.8.5, 9.9.2)."""
+    responses: list[str] = []
+    for resource, contentions in list(members.items())[:_MOST_MEMBERS]:
+        hrefs = [lock.root.href() for lock in _distinct(tuple(contentions))]
+        responses.append(status_response(resource.href(), 423, error_element(condition_xml(condition, hrefs))))
+    if condition is Condition.NO_CONFLICTING_LOCK:
+        # Only LOCK names the Request-URI too (section 9.10.3); DELETE, COPY and MOVE leave 424 out.
+        responses.append(status_response(call.resource.href(collection=True), 424))
+    headers = [("Content-Type", XML_CONTENT_TYPE), ("Cache-Control", "no-store")]
+    return Response(207, headers, render_multistatus(responses))
+
+
+def _distinct(contentions: tuple[Contention, ...]) -> list[Lock]:
+    return list({item.lock.id: item.lock for item in contentions}.values())

@@ -1,0 +1,178 @@
+"""One WebDAV request on its way: what every method's handler is given.
+
+Owns: turning URLs into canonical paths (the request's own, Destination, the tags of an If header) and
+collecting what the request holds out for the lock service. Must not know what any method does.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.core.access import Principal, Role
+from holdfast.core.conditions import IfHeader
+from holdfast.core.paths import InvalidPathError, ResourcePath
+from holdfast.faces.webdav.errors import RefusalError
+from holdfast.files import Folder, Resource
+from holdfast.service import Claim, LockService
+from holdfast.store.protocol import Store
+from holdfast.wire.davxml import XmlLimits
+from holdfast.wire.exchange import Request
+from holdfast.wire.if_header import parse_if
+from holdfast.wire.rfc4918 import parse_destination, parse_lock_token
+
+__all__ = ["Call", "FaceSettings", "Site"]
+
+_LONGEST_CLIENT = 200
+
+
+class FaceSettings(msgspec.Struct, frozen=True):
+    """What an administrator may choose about the face."""
+
+    xml: XmlLimits = XmlLimits()
+    propfind_infinity: bool = False
+    """Serve PROPFIND with Depth infinity; off, it is refused with `propfind-finite-depth`."""
+    syncs_files: bool = True
+    """Changes are fsynced, so they are long work and never done on the event loop."""
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What the face serves: a folder, mounted at a path of the one namespace, guarded by the lock service."""
+
+    mount: ResourcePath
+    folder: Folder
+    service: LockService
+    store: Store
+    clock: Clock
+    settings: FaceSettings
+
+    def inside(self, resource: ResourcePath) -> ResourcePath:
+        """The path within the folder of a resource at or below the mount."""
+        return ResourcePath(resource.text[len(self.mount.text) :] or "/")
+
+    def etag_of(self, resource: ResourcePath) -> str | None:
+        """The current entity tag of any resource of the namespace; None where the URL is unmapped."""
+        if not resource.is_at_or_below(self.mount):
+            return None
+        return self.folder.etag_of(self.inside(resource))
+
+    def resolve(self, target: str) -> ResourcePath:
+        """The canonical path of a raw request target; raises InvalidPathError.
+
+        A name that is on disk in another Unicode normal form than the one sent is the same resource.
+        """
+        # The Windows client has been seen to leave a lone '#' at the end of a URL; any other is malformed.
+        target = target.removesuffix("#")
+        if "#" in target:
+            msg = "the request target holds a fragment"
+            raise InvalidPathError(msg)
+        resource = ResourcePath.from_target(target)
+        if resource.text.isascii() or not resource.is_at_or_below(self.mount):
+            return resource
+        spelled = self.folder.spelling(self.inside(resource))
+        return ResourcePath(self.mount.text + spelled.text) if not spelled.is_root else resource
+
+
+class Call:
+    """A request with its canonical path and its authenticated principal."""
+
+    def __init__(self, site: Site, request: Request, resource: ResourcePath, principal: Principal) -> None:
+        """Tie the request to what it is about."""
+        self.site = site
+        self.request = request
+        self.resource = resource
+        self.principal = principal
+
+    @property
+    def inside(self) -> ResourcePath:
+        """The request's own path within the folder."""
+        return self.site.inside(self.resource)
+
+    @property
+    def names_collection(self) -> bool:
+        """True when the URL was written with a trailing slash."""
+        return self.request.target.endswith("/")
+
+    @property
+    def client(self) -> str:
+        """What the client calls itself; kept with a lock so that people can tell which program holds it."""
+        return (self.request.headers.get(b"user-agent") or "")[:_LONGEST_CLIENT]
+
+    @property
+    def role(self) -> Role:
+        """What the principal may do to the request's own resource."""
+        return self.principal.role_at(self.resource)
+
+    def header(self, name: bytes) -> str | None:
+        """A field's text, by lower-case name."""
+        return self.request.headers.get(name)
+
+    @cached_property
+    def condition(self) -> IfHeader | None:
+        """The If header; raises IfSyntaxError."""
+        text = self.header(b"if")
+        return None if text is None else parse_if(text, self.resource, self._resolve_tag)
+
+    def _resolve_tag(self, tag: str) -> ResourcePath | None:
+        try:
+            return self.site.resolve(self._local_target(tag.partition("?")[0]))
+        except ValueError:
+            return None  # malformed, or another server: it matches nothing (RFC 4918 section 10.4.3)
+
+    def _local_target(self, uri: str) -> str:
+        return parse_destination(uri, scheme=self.request.scheme, host=self.header(b"host"))
+
+    @cached_property
+    def destination(self) -> ResourcePath | None:
+        """Where COPY or MOVE goes; None when the field is absent.
+
+        Raises HeaderError, InvalidPathError, or DestinationElsewhereError for another server.
+        """
+        text = self.header(b"destination")
+        if text is None:
+            return None
+        return self.site.resolve(self._local_target(text))
+
+    def body_bytes(self) -> bytes:
+        """The body of a method that takes a small one (XML); 413 for one that was staged because of its size."""
+        body = self.request.body
+        if isinstance(body, bytes):
+            return body
+        body.discard()
+        raise RefusalError(413, "The body is larger than this method takes.")
+
+    def existing(self) -> Resource:
+        """What is at the request's URL now; 404 when it is unmapped."""
+        resource = self.site.folder.stat(self.inside)
+        if resource is None:
+            raise RefusalError(404, f"There is no resource at {self.resource.text}.")
+        return resource
+
+    def refuse_the_mount(self) -> None:
+        """403 for what would remove the served folder itself."""
+        if self.resource == self.site.mount:
+            raise RefusalError(403, "The served folder itself cannot be deleted or moved.")
+
+    def refuse_new_member_of_missing_parent(self) -> None:
+        """409 where the parent collection is missing; none is ever made on the way (RFC 4918 section 9.7.1)."""
+        parent = self.resource.parent
+        found = self.site.folder.stat(self.site.inside(parent)) if self.resource != self.site.mount else None
+        if found is None or not found.is_collection:
+            raise RefusalError(409, f"There is no collection at {parent.text} to put it into.")
+
+    def claim(self, *, reaches_down: bool = False) -> Claim:
+        """Everything the request holds out to the lock service.
+
+        A Lock-Token field counts as submitted, because Office sends it on PUT without an If header
+        and must not fail for that (MS-WDV; sabre-io/dav issue 980).
+        """
+        token = self.header(b"lock-token")
+        return Claim(
+            resource=self.resource,
+            principal=self.principal.name,
+            condition=self.condition,
+            tokens=() if token is None else (parse_lock_token(token),),
+            reaches_down=reaches_down,
+        )

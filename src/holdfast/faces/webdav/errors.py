@@ -1,0 +1,82 @@
+"""RefusalError: a refusal that a handler raises, and the one table from errors below to statuses.
+
+Owns: which status and which precondition code each error becomes. Must not know how they are rendered.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.core.paths import InvalidPathError
+from holdfast.files import (
+    AccessRefusedError,
+    AlreadyExistsError,
+    FilesError,
+    InsideItselfError,
+    IsCollectionError,
+    LengthMismatchError,
+    NameRefusedError,
+    ParentMissingError,
+    ResourceNotFoundError,
+    StorageFailedError,
+    StorageFullError,
+)
+from holdfast.store.protocol import StoreError
+from holdfast.wire.davxml import XmlError, XmlTooLargeError
+from holdfast.wire.davxml_write import Condition
+from holdfast.wire.if_header import IfSyntaxError
+from holdfast.wire.rfc4918 import DestinationElsewhereError, HeaderError
+
+__all__ = ["EXPECTED_ERRORS", "RefusalError", "as_refusal"]
+
+
+class RefusalError(Exception):
+    """The answer is `status` with a sentence for a person.
+
+    `condition` is a precondition element to stand in DAV:error (RFC 4918 section 16), `headers` more fields.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, condition: Condition | None = None, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Remember what the answer says."""
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.condition = condition
+        self.headers = headers
+
+
+# First match wins, so subclasses stand before their bases.
+_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (InvalidPathError, 400),
+    (HeaderError, 400),
+    (IfSyntaxError, 400),
+    (XmlTooLargeError, 413),
+    (XmlError, 400),
+    (DestinationElsewhereError, 502),
+    (StorageFullError, 507),
+    (StorageFailedError, 500),
+    (ResourceNotFoundError, 404),
+    (ParentMissingError, 409),
+    (AlreadyExistsError, 405),
+    (IsCollectionError, 405),
+    (InsideItselfError, 403),
+    (NameRefusedError, 403),
+    (AccessRefusedError, 403),
+    (LengthMismatchError, 400),
+    (FilesError, 500),
+    (StoreError, 503),
+)
+
+EXPECTED_ERRORS: Final = tuple(kind for kind, _ in _STATUSES)
+"""What may pass out of the floors below as a refusal; anything else is a fault of ours, and a 500."""
+
+
+def as_refusal(error: Exception) -> RefusalError:
+    """The refusal that an expected error becomes."""
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            headers = (("Retry-After", "1"),) if status == 503 else ()
+            return RefusalError(status, str(error), headers=headers)
+    raise error

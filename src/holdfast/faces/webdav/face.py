@@ -1,0 +1,150 @@
+"""WebDavFace: RFC 4918 classes 1, 2 and 3 over a served folder.
+
+Owns: the table of methods, who may use each (authentication, then authorization, before anything
+else is judged: RFC 4918 section 8.1), and turning refusals into answers. Each method's own work is in
+the module named in the table.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from holdfast.core.access import Role
+from holdfast.faces.webdav.answers import refusal_answer, refused
+from holdfast.faces.webdav.call import Call, Site
+from holdfast.faces.webdav.conditional import precondition_of
+from holdfast.faces.webdav.copying import copy, move
+from holdfast.faces.webdav.effects import write_of
+from holdfast.faces.webdav.errors import EXPECTED_ERRORS, RefusalError, as_refusal
+from holdfast.faces.webdav.locking import lock, unlock
+from holdfast.faces.webdav.propfind import propfind
+from holdfast.faces.webdav.proppatch import proppatch
+from holdfast.faces.webdav.reading import get, options
+from holdfast.faces.webdav.writing import delete, mkcol, put, refuse_unstorable
+from holdfast.wire.exchange import Request, Response
+
+__all__ = ["METHODS", "Method", "WebDavFace"]
+
+_logger = logging.getLogger("holdfast.webdav")
+
+
+class Method(msgspec.Struct, frozen=True):
+    """One method: its work, the role it needs, and whether its body is ever looked at."""
+
+    handle: Callable[[Call], Response]
+    role: Role
+    takes_body: bool = False
+
+
+METHODS: Final[dict[str, Method]] = {
+    "GET": Method(get, Role.READER),
+    "HEAD": Method(get, Role.READER),
+    "PROPFIND": Method(propfind, Role.READER, takes_body=True),
+    "COPY": Method(copy, Role.READER),
+    "PUT": Method(put, Role.WRITER, takes_body=True),
+    "DELETE": Method(delete, Role.WRITER),
+    "MKCOL": Method(mkcol, Role.WRITER, takes_body=True),
+    "MOVE": Method(move, Role.WRITER),
+    "PROPPATCH": Method(proppatch, Role.WRITER, takes_body=True),
+    "LOCK": Method(lock, Role.WRITER, takes_body=True),
+    "UNLOCK": Method(unlock, Role.WRITER),
+}
+"""Every method but OPTIONS, which is answered before anything is asked. COPY's destination needs a writer too."""
+
+ALLOW: Final = ", ".join(["OPTIONS", *METHODS])
+
+
+class WebDavFace:
+    """The face over one Site; satisfies `wire.exchange.Face`. Safe from any thread."""
+
+    def __init__(self, site: Site, *, challenge: str, retry_after_s: Callable[[str | None, str], int]) -> None:
+        """`challenge` is the WWW-Authenticate value of a 401 (RFC 9110 section 11.6.1).
+
+        `retry_after_s` tells, of an Authorization field and a peer, how long its guesses are slowed; 0: not.
+        """
+        self._site = site
+        self._challenge = challenge
+        self._retry_after_s = retry_after_s
+
+    def admit(self, head: Request) -> Response | None:
+        """Refuse before the body is read what would be refused after: credentials, rights, conditions, locks."""
+        return self._guarded(head, self._judge_upload)
+
+    def is_brief(self, request: Request) -> bool:
+        """True for short work that waits for no disk but the page cache."""
+        method = request.method
+        if method in {"OPTIONS", "UNLOCK"}:
+            return True
+        if method == "LOCK":
+            return not self._site.settings.syncs_files
+        if method in {"GET", "HEAD"}:
+            return not request.target.endswith("/")
+        if method == "PUT":
+            return isinstance(request.body, bytes) and not self._site.settings.syncs_files
+        return method == "PROPFIND" and request.headers.get(b"depth") == "0"
+
+    def __call__(self, request: Request) -> Response:
+        """Answer; every refusal is a response, and a fault of ours is logged and answered 500."""
+        response = self._guarded(request, self._answer)
+        if response is None:
+            msg = "a handler must answer"
+            raise AssertionError(msg)
+        return response
+
+    def _guarded(self, request: Request, work: Callable[[Request], Response | None]) -> Response | None:
+        try:
+            return work(request)
+        except RefusalError as error:
+            return refusal_answer(request, error)
+        except EXPECTED_ERRORS as error:
+            return refusal_answer(request, as_refusal(error))
+
+    def _answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return options()
+        call, method = self._open(request)
+        if not method.takes_body and request.body:
+            # RFC 4918 section 8.4: a body that would be ignored must be refused.
+            raise RefusalError(415, f"{request.method} takes no body here.")
+        return method.handle(call)
+
+    def _open(self, request: Request) -> tuple[Call, Method]:
+        """Authenticate and authorise, before anything about the resource is said."""
+        if request.principal is None:
+            raise self._unknown(request)
+        method = METHODS.get(request.method)
+        if method is None:
+            raise RefusalError(405, f"{request.method} is not a method of this resource.", headers=(("Allow", ALLOW),))
+        resource = self._site.resolve(request.target)
+        if not resource.is_at_or_below(self._site.mount):
+            raise RefusalError(404, "There is no such resource.")
+        if request.principal.role_at(resource) < method.role:
+            raise RefusalError(
+                403, f"You may not {request.method} {resource.text}; it needs the {method.role.name.lower()} role."
+            )
+        return Call(self._site, request, resource, request.principal), method
+
+    def _unknown(self, request: Request) -> RefusalError:
+        wait_s = self._retry_after_s(request.headers.get(b"authorization"), request.client)
+        if wait_s > 0:
+            # Not 401: a client would throw its password away and ask the person for another.
+            return RefusalError(
+                429, f"Too many wrong passwords; try again in {wait_s} s.", headers=(("Retry-After", str(wait_s)),)
+            )
+        challenge = ("WWW-Authenticate", self._challenge)
+        return RefusalError(401, "This server asks for a name and a password.", headers=(challenge,))
+
+    def _judge_upload(self, head: Request) -> Response | None:
+        call, _method = self._open(head)
+        if head.method != "PUT":
+            return None
+        refuse_unstorable(call)
+        answer = call.site.service.check_write(write_of(call), precondition_of(call))
+        if answer is not None:
+            return refused(call, answer)
+        call.refuse_new_member_of_missing_parent()
+        return None

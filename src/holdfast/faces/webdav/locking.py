@@ -1,0 +1,110 @@
+"""LOCK and UNLOCK (RFC 4918 sections 9.10 and 9.11).
+
+Owns: what the two methods' headers and bodies ask, and how a grant is answered. The rules of locking
+are in `core.decisions`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from holdfast.core.decisions import Refused
+from holdfast.core.model import Depth, Lock
+from holdfast.core.timeouts import FOREVER
+from holdfast.faces.webdav.answers import refused
+from holdfast.faces.webdav.call import Call
+from holdfast.faces.webdav.conditional import precondition_of
+from holdfast.faces.webdav.discovery import activelocks_of
+from holdfast.faces.webdav.errors import RefusalError
+from holdfast.service import AcquireRequest
+from holdfast.wire.davxml import parse_lockinfo
+from holdfast.wire.davxml_write import XML_CONTENT_TYPE, render_lock_answer
+from holdfast.wire.exchange import Response
+from holdfast.wire.rfc4918 import (
+    Infinite,
+    parse_depth,
+    parse_lock_token,
+    parse_timeout,
+    render_lock_token,
+)
+
+__all__ = ["lock", "unlock"]
+
+
+def lock(call: Call) -> Response:
+    """LOCK: with a body a new lock, without one a refresh (RFC 4918 sections 9.10.1, 9.10.2)."""
+    body = call.body_bytes()
+    return _acquire(call, body) if body.strip() else _refresh(call)
+
+
+def unlock(call: Call) -> Response:
+    """UNLOCK (RFC 4918 section 9.11); any resource in the lock's scope may be named."""
+    text = call.header(b"lock-token")
+    if text is None:
+        raise RefusalError(400, "UNLOCK needs a Lock-Token header that names the lock to release.")
+    answer = call.site.service.release(call.resource, parse_lock_token(text), call.principal.name)
+    if isinstance(answer, Refused):
+        return refused(call, answer, scope_status=409)
+    return Response(204, [], awaits_sync=True)
+
+
+def _acquire(call: Call, body: bytes) -> Response:
+    depth = parse_depth(call.header(b"depth")) or Depth.INFINITY
+    if depth is Depth.ONE:
+        raise RefusalError(400, "LOCK takes Depth 0 or infinity, not 1 (RFC 4918 section 9.10.3).")
+    info = parse_lockinfo(body, call.site.settings.xml)
+    folder, inside = call.site.folder, call.inside
+    created = False
+
+    def is_mapped() -> bool:
+        return folder.stat(inside) is not None
+
+    def create() -> None:
+        nonlocal created
+        call.refuse_new_member_of_missing_parent()
+        folder.place(call.site.folder.staging.new(), inside)
+        created = True
+
+    request = AcquireRequest(
+        claim=call.claim(),
+        scope=info.scope,
+        depth=depth,
+        asked=_asked(call),
+        owner=info.owner_text,
+        owner_xml=info.owner_xml,
+        client=call.client,
+    )
+    answer = call.site.service.acquire(request, is_mapped=is_mapped, precondition=precondition_of(call), create=create)
+    if isinstance(answer, Refused):
+        return refused(call, answer)
+    response = _granted(call, answer, 201 if created else 200)
+    response.headers.append(("Lock-Token", render_lock_token(answer.token)))
+    return response
+
+
+def _refresh(call: Call) -> Response:
+    claim = call.claim()
+    if not claim.submissions():
+        raise RefusalError(
+            400,
+            "LOCK without a body refreshes a lock, and needs an If header with that lock's token. "
+            "To take a new lock, send a lockinfo body.",
+        )
+    answer = call.site.service.refresh(claim, _asked(call))
+    if isinstance(answer, Refused):
+        return refused(call, answer, scope_status=412)
+    # No Lock-Token field on a refresh (RFC 4918 section 9.10.2).
+    return _granted(call, answer, 200)
+
+
+def _granted(call: Call, granted: Lock, status: int) -> Response:
+    body = render_lock_answer(activelocks_of([granted], granted.refreshed_at, call.principal.name))
+    headers = [("Content-Type", XML_CONTENT_TYPE), ("Cache-Control", "no-store")]
+    return Response(status, headers, body, awaits_sync=True)
+
+
+def _asked(call: Call) -> timedelta | None:
+    asked = parse_timeout(call.header(b"timeout"))
+    if asked is None:
+        return None
+    return FOREVER if isinstance(asked, Infinite) else timedelta(seconds=asked)

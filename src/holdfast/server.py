@@ -1,0 +1,221 @@
+"""The composition root: settings become a store, a served folder, a lock service, faces and an edge.
+
+Owns: who is given to whom, once, at start; and the sweeper's thread. Must not know: any rule of its own.
+Each worker process builds all of this for itself; what they share is the folder, the store's file and
+the listening sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from socket import socket
+from typing import Final
+
+from holdfast.access.authenticator import Authenticator, NeedsWork
+from holdfast.access.users_file import UserRecord, UsersFile
+from holdfast.config import Durability, Settings
+from holdfast.core.access import Principal
+from holdfast.core.paths import ResourcePath
+from holdfast.core.timeouts import TimeoutPolicy
+from holdfast.edge.serve import Server, Tls
+from holdfast.edge.settings import SLOW, EdgeConfig, Slow, mounted
+from holdfast.edge.settings import Limits as EdgeLimits
+from holdfast.edge.workers import supervise
+from holdfast.faces.home import home
+from holdfast.faces.webdav.call import FaceSettings, Site
+from holdfast.faces.webdav.face import WebDavFace
+from holdfast.files import Folder
+from holdfast.listening import base_url, bind
+from holdfast.service import Limits, LockService
+from holdfast.store.sqlite import SqliteStore
+from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
+
+__all__ = ["CHALLENGE", "MOUNT", "Application", "Sweeper", "run"]
+
+MOUNT: Final = ResourcePath("/dav")
+"""Where the served folder stands in the one namespace."""
+
+CHALLENGE: Final = 'Basic realm="Holdfast", charset="UTF-8"'
+
+_logger = logging.getLogger("holdfast.server")
+
+
+class _Identifier:
+    """The Authenticator, in the edge's words."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    def identify_now(self, authorization: str | None, client: str) -> Principal | Slow | None:
+        found = self._authenticator.identify_now(authorization, client)
+        return SLOW if isinstance(found, NeedsWork) else found
+
+    def identify_slowly(self, authorization: str, client: str) -> Principal | None:
+        return self._authenticator.identify_slowly(authorization, client)
+
+
+class Sweeper:
+    """A thread that tidies expired locks and old events away; correctness never waits for it."""
+
+    def __init__(self, service: LockService, *, every_s: float, keep_events: timedelta) -> None:
+        """Start with `start`."""
+        self._service = service
+        self._every_s = every_s
+        self._keep_events = keep_events
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="holdfast-sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the sweep in progress."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                while self._service.sweep() and not self._stopping.is_set():
+                    pass
+                self._service.trim(self._keep_events)
+            except Exception:
+                _logger.exception("tidying expired locks failed; it is tried again in %s s", self._every_s)
+
+
+class Application:
+    """All parts of one process, made and closed together."""
+
+    def __init__(self, settings: Settings, listed_users: Sequence[UserRecord] = ()) -> None:
+        """Open the store and the folder; raises StoreError, FolderUnusableError or UsersFileError in plain words."""
+        durable = settings.durability is Durability.POWER
+        state = settings.state_folder
+        self.store = SqliteStore(state / "locks.db", durability=settings.durability)
+        self.folder = Folder(settings.folder, state=state, durable=durable)
+        self.service = LockService(
+            self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)
+        )
+        self.site = Site(
+            mount=MOUNT,
+            folder=self.folder,
+            service=self.service,
+            store=self.store,
+            clock=self.store.clock,
+            settings=FaceSettings(
+                xml=_xml_limits(settings), propfind_infinity=settings.propfind_infinity, syncs_files=durable
+            ),
+        )
+        users_file = None if settings.users_file is None else UsersFile(settings.users_file)
+        authenticator = Authenticator(
+            users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
+        )
+        webdav = WebDavFace(self.site, challenge=CHALLENGE, retry_after_s=authenticator.retry_after_s)
+        self.edge = EdgeConfig(
+            route=mounted({MOUNT.text: webdav}, star=webdav),
+            identifier=_Identifier(authenticator),
+            settle=self.store,
+            new_upload=self.folder.staging.new,
+            limits=_edge_limits(settings),
+            threads=settings.threads,
+        )
+        self.home = home(MOUNT)
+        self._sweeper = Sweeper(
+            self.service, every_s=settings.sweep_every_s, keep_events=timedelta(seconds=settings.events_kept_s)
+        )
+
+    def start(self) -> None:
+        """Begin the upkeep; the edge is started by its server."""
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """Stop the upkeep and release every file."""
+        self._sweeper.stop()
+        self.store.close()
+        self.folder.close()
+
+    def _etag_of(self, resource: ResourcePath) -> str | None:
+        return self.site.etag_of(resource)
+
+
+def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `on_ready` is given the base URL once requests are answered.
+
+    The state folder must be claimed by the caller. Raises ListeningError, StoreError,
+    FolderUnusableError or UsersFileError, each in plain words.
+    """
+    sockets = bind(settings.host, settings.port)
+    url = base_url(settings.scheme, settings.host, sockets)
+    try:
+        if settings.workers == 1:
+            _serve((settings, tuple(users)), sockets, lambda: on_ready(url))
+        else:
+            # Opened once here first, so that what is wrong with it is said once and before any worker starts.
+            Application(settings, users).close()
+            work = (settings, tuple(users))
+            supervise(
+                _serve,
+                work,
+                sockets,
+                settings.workers,
+                stop_s=2 * settings.stop_timeout_s,
+                on_ready=lambda: on_ready(url),
+            )
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _serve(work: tuple[Settings, tuple[UserRecord, ...]], sockets: list[socket], on_ready: Callable[[], None]) -> None:
+    settings, users = work
+    application = Application(settings, users)
+    try:
+        application.start()
+        tls = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            tls = Tls(settings.tls_cert, settings.tls_key)
+        server = Server(
+            application.home,
+            application.edge,
+            tls=tls,
+            graceful_s=int(settings.stop_timeout_s),
+            lifespan="off",
+            on_ready=on_ready,
+        )
+        server.run(sockets)
+    finally:
+        application.close()
+
+
+def _timeouts(settings: Settings) -> TimeoutPolicy:
+    return TimeoutPolicy(
+        shortest=timedelta(seconds=settings.min_timeout_s),
+        longest=timedelta(seconds=settings.max_timeout_s),
+        default=timedelta(seconds=settings.default_timeout_s),
+    )
+
+
+def _lock_limits(settings: Settings) -> Limits:
+    return Limits(locks_per_principal=settings.max_locks_per_principal, locks_in_all=settings.max_locks)
+
+
+def _xml_limits(settings: Settings) -> XmlLimits:
+    limits = XmlLimits(settings.max_xml_bytes, settings.max_xml_depth, settings.max_xml_elements)
+    return DEFAULT_LIMITS if limits == DEFAULT_LIMITS else limits
+
+
+def _edge_limits(settings: Settings) -> EdgeLimits:
+    return EdgeLimits(
+        head_bytes=settings.max_header_bytes,
+        head_s=settings.head_timeout_s,
+        body_bytes=settings.max_upload_bytes,
+        body_window_s=settings.stall_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        stall_s=settings.stall_timeout_s,
+        connections=settings.max_connections,
+        uploads=settings.max_uploads,
+    )
