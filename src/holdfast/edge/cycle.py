@@ -34,14 +34,10 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Connection(Protocol):
     """What a cycle asks of the connection it is on."""
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-    @property
-    def runtime(self) -> Runtime: ...
-    @property
-    def transport(self) -> asyncio.Transport: ...
-    @property
-    def outlet(self) -> Outlet: ...
+    loop: asyncio.AbstractEventLoop
+    runtime: Runtime
+    transport: asyncio.Transport
+    outlet: Outlet
 
     def pause_intake(self) -> None:
         """Read no more from the socket."""
@@ -100,7 +96,7 @@ class Cycle(RequestResponseCycle):
         self._continued = not arrival.expects_continue
         self._handed_over = False
 
-    async def run_asgi(self, app: ASGI3Application) -> None:  # noqa: ARG002 - uvicorn's signature
+    async def run_asgi(self, app: ASGI3Application) -> None:
         """Answer. Never raises but for the task's cancelling, which ends the connection."""
         try:
             try:
@@ -123,7 +119,7 @@ class Cycle(RequestResponseCycle):
         if self.preset is not None:
             return self.preset
         face = self.face
-        assert face is not None  # noqa: S101 - one of the two is always set
+        assert face is not None
         try:
             self.request.principal = await self._identify()
             refusal = self._admit(face)

@@ -16,7 +16,7 @@ from holdfast.edge.heads import problem
 from holdfast.edge.runtime import Runtime
 from holdfast.wire.exchange import Response, Upload
 
-__all__ = ["ClientGoneError", "Intake", "RefusedError", "receive"]
+__all__ = ["ClientGoneError", "Intake", "RefusedError", "receive", "too_large"]
 
 _BATCH_BYTES: Final = 1024 * 1024
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -38,7 +38,9 @@ class RefusedError(Exception):
 class Intake:
     """What has arrived and is not yet taken. Used from the loop's thread only."""
 
-    def __init__(self, event: asyncio.Event, pause: Callable[[], None], resume: Callable[[], None], gather: int) -> None:
+    def __init__(
+        self, event: asyncio.Event, pause: Callable[[], None], resume: Callable[[], None], gather: int
+    ) -> None:
         """Pause the socket once `gather` bytes wait; `event` wakes the one who waits for them."""
         self.event = event
         self.complete = False
@@ -136,8 +138,7 @@ async def _spool(intake: Intake, runtime: Runtime) -> Upload:
         intake.gather(_BATCH_BYTES)
         while True:
             await intake.ready()
-            if most is not None and intake.total > most:
-                raise RefusedError(too_large(most))
+            _check_size(intake.total, most)
             if writing is not None:
                 await asyncio.wrap_future(writing)
             last = intake.complete
@@ -165,6 +166,11 @@ class _Write:
     def __call__(self) -> None:
         if self._batch:
             self._upload.write(self._batch)
+
+
+def _check_size(total: int, most: int | None) -> None:
+    if most is not None and total > most:
+        raise RefusedError(too_large(most))
 
 
 def too_large(most: int) -> Response:

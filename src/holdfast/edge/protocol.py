@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn, cast
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from holdfast.edge.cycle import Arrival, Cycle, failure_of
@@ -110,7 +110,7 @@ class HoldfastProtocol(HttpToolsProtocol):
 
     # Connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """A client is here."""
         super().connection_made(transport)
         self._client_host = self.client[0] if self.client else ""
@@ -134,11 +134,15 @@ class HoldfastProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End after what is in flight; at once when nothing is. Called by uvicorn."""
         self._last = True
-        busy = self.cycle is not None and not self.cycle.response_complete
-        if busy:
+        if self._is_busy():
             self.cycle.keep_alive = False
         elif self._phase is _IDLE or self._deaf:
             self.transport.close()
+
+    def _is_busy(self) -> bool:
+        """True while a request that has been handed over is not yet answered."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
 
     def pause_writing(self) -> None:
         """The client takes less than is sent: read nothing more from it either."""
@@ -164,14 +168,15 @@ class HoldfastProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; the callbacks below do the rest."""
-        if self._deaf:
+        parser = self.parser
+        if self._deaf or parser is None:
             self._drain(len(data))
             return
         was_idle = self._phase is _IDLE
         self._may_be_large = len(data) > self._head_bytes or not was_idle
         self._body_came = False
         try:
-            self.parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_on(data, upgrade)
         except httptools.HttpParserError as error:
@@ -246,6 +251,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         if self._may_be_large and len(url) + sum([len(name) + len(value) for name, value in fields]) > self._head_bytes:
             raise BadRequestError(431, "The request line and fields are too large.")
         parser = self.parser
+        assert parser is not None
         method = parser.get_method().decode("ascii")
         target, query = split_target(method, url)
         headers = Headers(fields)
@@ -256,15 +262,14 @@ class HoldfastProtocol(HttpToolsProtocol):
             check_host(headers.get(b"host"))
         face = self._route(method, target)
         if face is None:
+            self._last = not keep
             self._to_asgi(fields, headers)
             return
         length = body_length_of(headers)
         expects = b"expect" in headers and _expects_continue(headers) and not http10
         self._last = not keep
         request = Request(method, target, headers, None, b"", query, cast("str", self.scheme), self._client_host)
-        cycle = self.cycle
-        is_free = cycle is None or cycle.response_complete
-        if is_free and length is not None and length <= self._memory_bytes and not expects:
+        if length is not None and length <= self._memory_bytes and not expects and not self._is_busy():
             self._mode = _HOT
             self._request = request
             self._face = face
@@ -278,7 +283,6 @@ class HoldfastProtocol(HttpToolsProtocol):
     def _to_asgi(self, fields: Fields, headers: Headers) -> None:
         """Let uvicorn do as it would have done."""
         self._mode = _ASGI
-        self._last = not self.parser.should_keep_alive()
         url = self.url
         super().on_message_begin()
         self.url = url
@@ -389,10 +393,10 @@ class HoldfastProtocol(HttpToolsProtocol):
 
     def _go_cold(self, cycle: Cycle) -> None:
         """Start the cycle, or queue it behind the one in flight."""
-        is_free = self.cycle is None or self.cycle.response_complete
+        is_busy = self._is_busy()
         self.cycle = cycle
         app = cast("ASGI3Application", _no_application)
-        if is_free:
+        if not is_busy:
             self._start_asgi_task(cycle, app)
             return
         self.pause_intake()
@@ -436,7 +440,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if not self._is_busy():
             body = cast("bytes", response.body)
             head = self.head_of(response, len(body), chunked=False, keep=False, http10=False)
             self.transport.write(head + body)
@@ -492,7 +496,7 @@ class HoldfastProtocol(HttpToolsProtocol):
                 self._refuse(problem(408, "The request took too long to arrive."))
         elif self._phase is _BODY:
             self._check_window(now, age)
-        elif age > limits.idle_s and (self.cycle is None or self.cycle.response_complete):
+        elif age > limits.idle_s and not self._is_busy():
             self.transport.close()
 
     def _check_window(self, now: float, age: float) -> None:

@@ -47,7 +47,9 @@ class Runtime:
     def defaults(self, fields: list[tuple[bytes, bytes]]) -> str:
         """`fields` as header lines; remembered, since uvicorn makes a new list only once per second."""
         if fields is not self._defaults_seen:
-            self._defaults = "".join(f"{name.decode('latin-1')}: {value.decode('latin-1')}\r\n" for name, value in fields)
+            self._defaults = "".join(
+                f"{name.decode('latin-1')}: {value.decode('latin-1')}\r\n" for name, value in fields
+            )
             self._defaults_seen = fields
         return self._defaults
 

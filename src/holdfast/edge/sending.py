@@ -58,7 +58,9 @@ def close_body(body: Body) -> None:
 def read_small(parts: list[bytes | FileRegion]) -> bytes:
     """All parts as bytes, files read and closed. Raises TruncatedError or OSError."""
     try:
-        return b"".join([part if isinstance(part, bytes) else _read(part.file.fileno(), part.offset, part.length) for part in parts])
+        return b"".join(
+            [part if isinstance(part, bytes) else _read(part.file.fileno(), part.offset, part.length) for part in parts]
+        )
     finally:
         close_body(parts)
 
@@ -130,7 +132,13 @@ class Outlet:
     """The sending side of one connection. Used from the loop's thread only."""
 
     def __init__(
-        self, transport: asyncio.Transport, flow: FlowControl, loop: asyncio.AbstractEventLoop, runtime: Runtime, *, tls: bool
+        self,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        loop: asyncio.AbstractEventLoop,
+        runtime: Runtime,
+        *,
+        tls: bool,
     ) -> None:
         """Send over `transport`, whose pauses `flow` knows."""
         self._transport = transport
@@ -154,7 +162,9 @@ class Outlet:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def send_parts(self, head: bytes, parts: list[bytes | FileRegion], length: int, starts: Callable[[], None]) -> None:
+    async def send_parts(
+        self, head: bytes, parts: list[bytes | FileRegion], length: int, starts: Callable[[], None]
+    ) -> None:
         """Send `head` and `parts`, `length` bytes in all; the files are closed.
 
         `starts` is called before the first byte goes. Raises ClientGoneError, TruncatedError, OSError.
@@ -174,7 +184,9 @@ class Outlet:
         finally:
             files.close_or(self._runtime.submit)
 
-    async def send_chunks(self, head: bytes, chunks: Iterator[bytes], starts: Callable[[], None], *, chunked: bool) -> None:
+    async def send_chunks(
+        self, head: bytes, chunks: Iterator[bytes], starts: Callable[[], None], *, chunked: bool
+    ) -> None:
         """Send `head` and what the iterator gives, as it comes; the iterator is closed.
 
         One chunk per turn on a thread, so chunks should be of some KiB. `starts` is called before the

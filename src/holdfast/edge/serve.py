@@ -9,10 +9,10 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -20,7 +20,7 @@ from holdfast.edge.protocol import protocol_class
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.settings import EdgeConfig
 
-__all__ = ["Server", "Tls", "listen", "serve"]
+__all__ = ["Server", "Tls", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +29,6 @@ class Tls:
 
     certificate: Path
     key: Path
-
-
-def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
-    """A listening TCP socket, v4 or v6 as `host` says; port 0 takes a free one. Raises OSError."""
-    family, kind, proto, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    sock.set_inheritable(True)
-    return sock
 
 
 class _Uvicorn(uvicorn.Server):
@@ -71,7 +54,7 @@ class Server:
         config: EdgeConfig,
         *,
         tls: Tls | None = None,
-        graceful_s: int = 10,
+        graceful_s: float = 10.0,
         lifespan: str = "auto",
         on_ready: Callable[[], None] | None = None,
     ) -> None:
@@ -89,7 +72,7 @@ class Server:
                 proxy_headers=False,
                 server_header=False,
                 headers=[("server", "holdfast")],
-                timeout_graceful_shutdown=graceful_s,
+                timeout_graceful_shutdown=cast("int", graceful_s),  # uvicorn takes parts of a second too
                 ssl_certfile=str(tls.certificate) if tls else None,
                 ssl_keyfile=str(tls.key) if tls else None,
             ),
@@ -99,7 +82,7 @@ class Server:
     def run(self, sockets: Sequence[socket.socket]) -> None:
         """Serve until `stop`, SIGINT or SIGTERM; returns after the graceful end. The sockets are closed."""
         try:
-            with _signals_spent():
+            with self._signals():
                 self._uvicorn.run(sockets=list(sockets))
         finally:
             self._runtime.close()
@@ -108,19 +91,22 @@ class Server:
         """Begin the graceful end."""
         self._uvicorn.should_exit = True
 
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None]:
+        """Stop on signals that come before uvicorn listens for them, and when it raises those that ended it once more."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
-@contextlib.contextmanager
-def _signals_spent() -> Iterator[None]:
-    """Uvicorn raises the signals that ended it once more after its end; here they have done their work."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        def stop(_number: int, _frame: object) -> None:
+            self.stop()
+
+        former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
 
 def serve(
@@ -129,7 +115,7 @@ def serve(
     sockets: Sequence[socket.socket],
     *,
     tls: Tls | None = None,
-    graceful_s: int = 10,
+    graceful_s: float = 10.0,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts."""

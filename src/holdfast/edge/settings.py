@@ -35,7 +35,7 @@ SLOW: Final = Slow.SLOW
 class Identifier(Protocol):
     """Turns credentials into a principal, in a brief and a slow way."""
 
-    def identify_now(self, authorization: str | None, client: str) -> Principal | None | Slow:
+    def identify_now(self, authorization: str | None, client: str) -> Principal | Slow | None:
         """Answer from a cache, or without credentials; SLOW where a password hash must be computed. Never waits."""
         ...
 
