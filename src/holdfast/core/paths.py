@@ -172,7 +172,7 @@ class ResourcePath:
 
     def href(self, *, collection: bool = False) -> str:
         """The absolute path as a URI reference, percent-encoded; collections end in a slash (RFC 4918 5.2)."""
-        encoded = quote(self.text, safe=_KEPT_IN_HREF)
+        encoded = self.text if _PLAIN.fullmatch(self.text) else quote(self.text, safe=_KEPT_IN_HREF)
         return encoded + "/" if collection and encoded != "/" else encoded
 
     def __eq__(self, other: object) -> bool:

@@ -12,7 +12,7 @@ import enum
 import re
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -49,6 +49,9 @@ XML_CONTENT_TYPE: Final = "application/xml; charset=utf-8"
 
 HOLDFAST: Final = "urn:holdfast:dav"
 """The namespace of the elements that Holdfast adds to a DAV:error."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
 
 _DECLARATION: Final = '<?xml version="1.0" encoding="utf-8"?>\n'
 _MULTISTATUS_START: Final = _DECLARATION + '<D:multistatus xmlns:D="DAV:">'
@@ -104,8 +107,8 @@ def iso_date(seconds: int) -> str:
 
 
 def iso_instant(instant: datetime) -> str:
-    """The same of an instant in UTC; parts of a second are dropped."""
-    return instant.isoformat()[:19] + "Z"
+    """The same of an aware instant; parts of a second are dropped."""
+    return iso_date((instant - _EPOCH) // _SECOND)
 
 
 @lru_cache(maxsize=64)
@@ -178,7 +181,8 @@ def stream_multistatus(responses: Iterable[str], chunk_characters: int = 65_536)
 def condition_xml(condition: Condition, hrefs: Iterable[str] = ()) -> str:
     """A condition element, for a DAV:error; `hrefs` are text, already percent-encoded."""
     inner = "".join([f"<D:href>{escape(href)}</D:href>" for href in hrefs])
-    return f"<D:{condition.value}>{inner}</D:{condition.value}>" if inner else f"<D:{condition.value}/>"
+    name = condition.value
+    return f"<D:{name}>{inner}</D:{name}>" if inner else f"<D:{name}/>"
 
 
 def error_element(conditions_xml: str) -> str:

@@ -159,9 +159,8 @@ def headers_423(answer: LockedAnswer, representation: Representation, *, office:
     """All fields of a 423 but Date and Content-Length."""
     headers = refusal_headers(representation)
     headers.append(("Retry-After", str(retry_after(answer))))
-    links = [f'<{_lock_url(lock)}>; rel="describedby"' for lock in answer.locks[:MAX_LOCKS_SHOWN]]
-    links.append('</problems/locked>; rel="help"')
-    headers.append(("Link", ", ".join(links)))
+    links = "".join([f'<{_lock_url(lock)}>; rel="describedby", ' for lock in answer.locks[:MAX_LOCKS_SHOWN]])
+    headers.append(("Link", f'{links}</problems/locked>; rel="help"'))
     if office:
         headers.append(("X-MSDAVEXT_ERROR", office_error(answer)))
     return headers
@@ -291,8 +290,9 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
         owner=clean(lock.holder.owner),
         program=program_name(lock.holder.client),
         root=lock.root.text,
-        scope=lock.scope.value,
+        shared=lock.scope is LockScope.SHARED,
         whole_tree=lock.depth is Depth.INFINITY,
+        edits=lock.face is Face.WEBDAV,
         reason=clean(lock.reason, 500),
         since_text=clock_text(since, shown_now),
         since_iso=iso_instant(since),
@@ -305,8 +305,8 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
 
 def _rounded_up(instant: datetime) -> datetime:
     """To the next whole second, so that whoever waits until then does not come too early."""
-    return instant.replace(microsecond=0) + _SECOND if instant.microsecond else instant
+    return instant + timedelta(microseconds=1_000_000 - instant.microsecond) if instant.microsecond else instant
 
 
 def _lock_url(lock: ContendingLock) -> str:
-    return f"/api/locks/{quote(lock.id, safe='')}"
+    return f"/api/locks/{lock.id}"  # an id is [A-Za-z0-9_-]+, so there is nothing to encode

@@ -78,17 +78,21 @@ def choose_representation(accept: str | None, *, prefers_xml: bool) -> Represent
     return _BY_TYPE[chosen]
 
 
-def refusal_headers(representation: Representation) -> list[tuple[str, str]]:
-    """The fields that every refusal with a body has."""
-    headers = [
+_HEADERS: Final = {
+    representation: (
         ("Content-Type", representation.value),
         ("Cache-Control", "no-store"),
         ("Vary", "Accept"),
         ("X-Content-Type-Options", "nosniff"),
-    ]
-    if representation is Representation.HTML:
-        headers.append(("Content-Security-Policy", PAGE_POLICY))
-    return headers
+        *([("Content-Security-Policy", PAGE_POLICY)] if representation is Representation.HTML else []),
+    )
+    for representation in Representation
+}
+
+
+def refusal_headers(representation: Representation) -> list[tuple[str, str]]:
+    """The fields that every refusal with a body has, in a list of its own."""
+    return list(_HEADERS[representation])
 
 
 def encode_problem(problem: Problem) -> bytes:

@@ -49,14 +49,19 @@ PAGE_POLICY: Final = (
 
 
 class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
-    """One lock as the locked page shows it; empty texts are left out. `..._iso` are UTC, `seconds_left` None without end."""
+    """One lock as the locked page shows it; empty texts are left out.
+
+    `edits` is true where a program has a document open; the `..._iso` are in UTC; `seconds_left` is
+    None without end.
+    """
 
     holder: str
     owner: str
     program: str
     root: str
-    scope: str
+    shared: bool
     whole_tree: bool
+    edits: bool
     reason: str
     since_text: str
     since_iso: str
@@ -69,7 +74,8 @@ class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
 class ListingEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One member of a collection. `href` is percent-encoded, `size` in bytes, `modified_text` for people.
 
-    `locked_by` is the holder of the lock on it, empty where it is free; `locked_until` for people.
+    `locked_by` is the holder of the lock on it, empty where it is free. The `..._iso` are in UTC, for
+    the script that shows them in local time.
     """
 
     name: str
@@ -79,7 +85,8 @@ class ListingEntry(msgspec.Struct, frozen=True, kw_only=True):
     modified_text: str = ""
     modified_iso: str = ""
     locked_by: str = ""
-    locked_until: str = ""
+    locked_until_text: str = ""
+    locked_until_iso: str = ""
 
 
 @lru_cache(maxsize=1)
