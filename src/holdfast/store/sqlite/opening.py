@@ -39,7 +39,7 @@ def shipped_migrations() -> list[Migration]:
     """The scripts of `schema/`, in order; `0001_first.sql` leads from an empty file to version 1."""
     found = [
         (int(entry.name.partition("_")[0]), entry.read_text(encoding="utf-8"))
-        for entry in resources.files(__package__).joinpath("schema").iterdir()
+        for entry in resources.files("holdfast.store.sqlite").joinpath("schema").iterdir()
         if entry.name.endswith(".sql")
     ]
     return sorted(found)
@@ -98,7 +98,9 @@ def _configure(connection: sqlite3.Connection, busy_limit_s: float, cache_kib: i
 
     ask(f"PRAGMA cache_size = -{cache_kib}")
     if ask("PRAGMA journal_mode") != "wal" and ask("PRAGMA journal_mode = WAL") != "wal":
-        msg = "the store's file cannot be shared between processes where it lies (a network folder?); name a local folder"
+        msg = (
+            "the store's file cannot be shared between processes where it lies (a network folder?); name a local folder"
+        )
         raise StoreError(msg)
     # In WAL mode NORMAL keeps the database whole through power loss; the log's fsync is holdfast's own (durability.py).
     ask("PRAGMA synchronous = NORMAL")
@@ -109,7 +111,9 @@ def _configure(connection: sqlite3.Connection, busy_limit_s: float, cache_kib: i
     ask("PRAGMA temp_store = MEMORY")
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, busy_limit_s: float) -> None:
+def migrate(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, busy_limit_s: float
+) -> None:
     """Bring the schema to the newest version, each step in a transaction of its own.
 
     Processes may do this at the same time: each step looks at the version again once it may write.
@@ -186,7 +190,9 @@ def patiently(step: Callable[[], _T], limit_s: float) -> _T:
             if not is_busy(error):
                 raise
             if time.monotonic() - started >= limit_s:
-                msg = f"the store was busy for {limit_s:g} s; another process holds it: see which ones have the file open"
+                msg = (
+                    f"the store was busy for {limit_s:g} s; another process holds it: see which ones have the file open"
+                )
                 raise StoreError(msg) from error
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -203,6 +209,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         sqlite3.SQLITE_CANTOPEN: f"{path} cannot be opened; check that it is a file and its permissions and its folder's",
         sqlite3.SQLITE_FULL: f"the disk with {path} is full; make room",
         sqlite3.SQLITE_IOERR: f"the disk with {path} failed or is full; check it",
+        sqlite3.SQLITE_CONSTRAINT: "a lock with this id or token is kept already",
         sqlite3.SQLITE_BUSY: f"{path} is in use by another program; close that one",
     }.get(code)
     return StoreError(said or f"{path} cannot be used: {error}")

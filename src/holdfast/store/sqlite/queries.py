@@ -3,6 +3,7 @@
 Owns: the texts. Must not know: when they are run. The tests ask SQLite for the plan of every text in
 `ALL` and refuse a scan of locks or properties.
 """
+# ruff: noqa: S608 - the texts are put together from constants of this module.
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ from holdfast.store.sqlite.opening import (
     patiently,
     shipped_migrations,
 )
-from holdfast.store.sqlite.rows import instant_from, lock_from
+from holdfast.store.sqlite.rows import lock_from
 from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
 
 __all__ = ["SqliteStore"]
@@ -204,24 +204,31 @@ class SqliteStore:
         """For `with`."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close."""
         self.close()
 
     def _begin_write(self, session: Session) -> SqliteWriteTransaction:
         if not self._turn.acquire(timeout=self._busy_limit_s):
-            raise StoreError(f"the store was busy for {self._busy_limit_s:g} s with other work of this process; try again")
+            raise StoreError(
+                f"the store was busy for {self._busy_limit_s:g} s with other work of this process; try again"
+            )
+        try:
+            self._begin_immediate(session)
+        except BaseException:
+            self._turn.release()
+            raise
+        return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling)
+
+    def _begin_immediate(self, session: Session) -> None:
         try:
             session.cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            try:
-                if not is_busy(error):
-                    raise explain(error, self.path) from error
-                patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
-            except BaseException:
-                self._turn.release()
-                raise
-        return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling)
+            if not is_busy(error):
+                raise explain(error, self.path) from error
+            patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
 
     def _commit(self, session: Session, tx: SqliteWriteTransaction) -> int:
         """Commit; returns the fencing ceiling that must be on disk before the tokens are given out, or 0."""
@@ -241,7 +248,7 @@ class SqliteStore:
         with contextlib.suppress(sqlite3.Error, StoreError):
             # Most of the waiting for the disk is done before the write lock is taken.
             self._log.wait()
-            patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+            self._begin_immediate(session)
             self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _reserve(self, ceiling: int) -> None:
@@ -273,7 +280,9 @@ class _Reading:
         session.is_active = True
         return tx
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         session = self._session
         self._tx.end()
         session.is_active = False
@@ -298,7 +307,9 @@ class _Writing:
         session.is_active = True
         return tx
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         store, session, tx = self._store, self._session, self._tx
         ceiling = 0
         try:

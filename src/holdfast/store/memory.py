@@ -1,0 +1,433 @@
+"""The memory store: everything in dicts, gone with the process; for tests, trials and the simulator.
+
+Owns: the same promises as every store, at the price of one lock for all transactions. Must not know: what
+locks mean. A write transaction notes how to undo each of its steps, and undoes them when it fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+from holdfast.clock import Clock
+from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.paths import ResourcePath
+from holdfast.store.protocol import StoreError, refuse_overlap
+
+__all__ = ["MemoryStore"]
+
+_Undo = Callable[[], object]
+_PropertyKey = tuple[str, str, str]
+
+
+class _Shelf:
+    """What is kept. `roots` and `properties` are sorted, so that what lies below a path is one range."""
+
+    def __init__(self) -> None:
+        self.locks: Final[dict[str, Lock]] = {}
+        self.ids: Final[dict[str, str]] = {}
+        """Token to id."""
+        self.roots: Final[list[tuple[str, str]]] = []
+        """Root and id, in path order."""
+        self.principals: Final[Counter[str]] = Counter()
+        self.events: Final[list[Event]] = []
+        self.properties: Final[dict[_PropertyKey, DeadProperty]] = {}
+        self.property_keys: Final[list[_PropertyKey]] = []
+        self.next_fencing_token = 1
+        self.next_seq = 1
+
+
+class MemoryReadTransaction:
+    """One consistent view."""
+
+    def __init__(self, shelf: _Shelf, now: datetime) -> None:
+        """Read `shelf`, which nobody else may touch meanwhile."""
+        self._kept: _Shelf | None = shelf
+        self._now = now
+
+    def end(self) -> None:
+        """Refuse all further use."""
+        self._kept = None
+
+    @property
+    def _shelf(self) -> _Shelf:
+        if self._kept is None:
+            msg = "this transaction has ended; begin another one"
+            raise StoreError(msg)
+        return self._kept
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this transaction."""
+        return self._now
+
+    def locks_on(self, roots: Sequence[str]) -> list[Lock]:
+        """The locks on these roots."""
+        shelf = self._shelf
+        found: list[Lock] = []
+        for root in dict.fromkeys(roots):
+            index = bisect_left(shelf.roots, (root, ""))
+            while index < len(shelf.roots) and shelf.roots[index][0] == root:
+                found.append(shelf.locks[shelf.roots[index][1]])
+                index += 1
+        return found
+
+    def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
+        """The locks strictly below a path."""
+        shelf = self._shelf
+        prefix = path.prefix
+        start = bisect_left(shelf.roots, (prefix, ""))
+        end = bisect_left(shelf.roots, (_after(prefix), ""))
+        if limit >= 0:
+            end = min(end, start + limit)
+        return [shelf.locks[lock_id] for _, lock_id in shelf.roots[start:end]]
+
+    def locks_on_members(self, path: ResourcePath) -> list[Lock]:
+        """The locks on direct members; jumps over what lies below a member."""
+        shelf = self._shelf
+        prefix = path.prefix
+        end = bisect_left(shelf.roots, (_after(prefix), ""))
+        index = bisect_left(shelf.roots, (prefix, ""))
+        found: list[Lock] = []
+        while index < end:
+            root, lock_id = shelf.roots[index]
+            deeper = root.find("/", len(prefix))
+            if deeper == -1:
+                found.append(shelf.locks[lock_id])
+                index += 1
+            else:
+                index = bisect_left(shelf.roots, (_after(root[: deeper + 1]), ""))
+        return found
+
+    def lock_with_token(self, token: str) -> Lock | None:
+        """The lock with this token."""
+        lock_id = self._shelf.ids.get(token)
+        return None if lock_id is None else self._shelf.locks[lock_id]
+
+    def lock_with_id(self, lock_id: str) -> Lock | None:
+        """The lock with this id."""
+        return self._shelf.locks.get(lock_id)
+
+    def expired_locks(self, limit: int) -> list[Lock]:
+        """Looks at every lock: tests and trials keep few."""
+        expired = [
+            (lock.expires_at, lock.root.text, lock.id, lock)
+            for lock in self._shelf.locks.values()
+            if lock.expires_at is not None and lock.expires_at <= self._now
+        ]
+        return [lock for *_, lock in sorted(expired, key=lambda entry: entry[:3])[:limit]]
+
+    def count_locks(self, principal: str | None = None) -> int:
+        """How many locks are kept."""
+        return len(self._shelf.locks) if principal is None else self._shelf.principals.get(principal, 0)
+
+    def events_after(self, seq: int, limit: int) -> list[Event]:
+        """The feed."""
+        events = self._shelf.events
+        start = bisect_left(events, seq + 1, key=lambda event: event.seq)
+        return events[start : start + limit]
+
+    def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
+        """The dead properties of one resource."""
+        return [self._shelf.properties[key] for key in self._property_keys(path)]
+
+    def properties_on_members(self, path: ResourcePath) -> list[DeadProperty]:
+        """The dead properties of the direct members."""
+        size = len(path.prefix)
+        return [self._shelf.properties[key] for key in self._property_keys_below(path) if "/" not in key[0][size:]]
+
+    def _property_keys(self, path: ResourcePath) -> list[_PropertyKey]:
+        keys = self._shelf.property_keys
+        start = bisect_left(keys, (path.text, "", ""))
+        end = start
+        while end < len(keys) and keys[end][0] == path.text:
+            end += 1
+        return keys[start:end]
+
+    def _property_keys_below(self, path: ResourcePath) -> list[_PropertyKey]:
+        keys = self._shelf.property_keys
+        start = bisect_left(keys, (path.prefix, "", ""))
+        # For the root the range begins with the root itself.
+        start += len(self._property_keys(path)) if path.is_root else 0
+        return keys[start : bisect_left(keys, (_after(path.prefix), "", ""))]
+
+
+class MemoryWriteTransaction(MemoryReadTransaction):
+    """A serial transaction."""
+
+    def __init__(self, shelf: _Shelf, now: datetime) -> None:
+        """Change `shelf`, which nobody else may touch meanwhile."""
+        super().__init__(shelf, now)
+        self._undo: list[_Undo] = []
+
+    def undo(self) -> None:
+        """Take back every step, the last one first."""
+        while self._undo:
+            self._undo.pop()()
+
+    def insert(self, lock: Lock) -> None:
+        """Keep a new lock."""
+        shelf = self._shelf
+        if lock.id in shelf.locks or lock.token in shelf.ids:
+            msg = "a lock with this id or token is kept already"
+            raise StoreError(msg)
+        self._undo.append(lambda: _forget(shelf, lock))
+        _keep(shelf, lock)
+
+    def replace(self, lock: Lock) -> None:
+        """Keep new values under an id."""
+        shelf = self._shelf
+        before = shelf.locks.get(lock.id)
+        if before is None:
+            return
+        if shelf.ids.get(lock.token, lock.id) != lock.id:
+            msg = "a lock with this token is kept already"
+            raise StoreError(msg)
+
+        def take_back() -> None:
+            _forget(shelf, lock)
+            _keep(shelf, before)
+
+        self._undo.append(take_back)
+        _forget(shelf, before)
+        _keep(shelf, lock)
+
+    def remove(self, lock_id: str) -> None:
+        """Forget a lock."""
+        shelf = self._shelf
+        lock = shelf.locks.get(lock_id)
+        if lock is not None:
+            self._undo.append(lambda: _keep(shelf, lock))
+            _forget(shelf, lock)
+
+    def mint_fencing_token(self) -> int:
+        """The next number; an undone one stays used, which is allowed."""
+        shelf = self._shelf
+        token = shelf.next_fencing_token
+        shelf.next_fencing_token = token + 1
+        return token
+
+    def append(self, event: Event) -> int:
+        """Add to the feed."""
+        shelf = self._shelf
+        seq = shelf.next_seq
+
+        def take_back() -> None:
+            shelf.next_seq = seq
+            shelf.events.pop()
+
+        self._undo.append(take_back)
+        shelf.next_seq = seq + 1
+        shelf.events.append(
+            Event(
+                seq,
+                event.at,
+                event.kind,
+                event.lock_id,
+                event.root,
+                event.scope,
+                event.depth,
+                event.holder,
+                event.actor,
+                event.reason,
+                event.fencing_token,
+            )
+        )
+        return seq
+
+    def trim_events(self, before: datetime) -> int:
+        """Drop the start of the feed."""
+        events = self._shelf.events
+        end = next((index for index, event in enumerate(events) if event.at >= before), len(events))
+        dropped = events[:end]
+
+        def take_back() -> None:
+            events[:0] = dropped
+
+        self._undo.append(take_back)
+        del events[:end]
+        return end
+
+    def put_property(self, prop: DeadProperty) -> None:
+        """Set a dead property."""
+        shelf = self._shelf
+        key = (prop.path.text, prop.namespace, prop.name)
+        self._drop(key)
+        self._undo.append(lambda: _forget_property(shelf, key))
+        _keep_property(shelf, key, prop)
+
+    def remove_property(self, path: ResourcePath, namespace: str, name: str) -> None:
+        """Remove one dead property."""
+        self._drop((path.text, namespace, name))
+
+    def remove_properties(self, path: ResourcePath) -> None:
+        """Remove all at and below."""
+        for key in (*self._property_keys(path), *self._property_keys_below(path)):
+            self._drop(key)
+
+    def copy_properties(self, source: ResourcePath, destination: ResourcePath, *, tree: bool) -> None:
+        """Copy one resource's, or a tree's."""
+        if tree:
+            refuse_overlap(source, destination)
+            self.remove_properties(destination)
+        elif source == destination:
+            return
+        else:
+            for key in self._property_keys(destination):
+                self._drop(key)
+        keys = self._property_keys(source) + (self._property_keys_below(source) if tree else [])
+        for key in keys:
+            prop = self._shelf.properties[key]
+            path = prop.path.moved(source, destination) if tree else destination
+            self.put_property(DeadProperty(path, prop.namespace, prop.name, prop.xml))
+
+    def move_properties(self, source: ResourcePath, destination: ResourcePath) -> None:
+        """Move a tree's."""
+        self.copy_properties(source, destination, tree=True)
+        self.remove_properties(source)
+
+    def _drop(self, key: _PropertyKey) -> None:
+        shelf = self._shelf
+        before = shelf.properties.get(key)
+        if before is not None:
+            self._undo.append(lambda: _keep_property(shelf, key, before))
+            _forget_property(shelf, key)
+
+
+class MemoryStore:
+    """A store without a file, for one process. Reads wait for writes; nothing is durable, so nothing is unsynced."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        """Keep nothing yet; instants are `clock`'s."""
+        self.clock = clock or Clock()
+        self._shelf = _Shelf()
+        self._turn = threading.RLock()
+        self._is_active = False
+
+    def now(self) -> datetime:
+        """The instant on the store's clock."""
+        return self.clock.now()
+
+    def peek(self, roots: Sequence[str]) -> list[Lock]:
+        """`locks_on` as a transaction of its own."""
+        with self.read() as tx:
+            return tx.locks_on(roots)
+
+    def read(self) -> _Reading:
+        """A consistent view."""
+        return _Reading(self)
+
+    def write(self) -> _Writing:
+        """A serial transaction."""
+        return _Writing(self)
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Never: there is nothing that could be synced."""
+        return False
+
+    def sync(self) -> None:
+        """Nothing to wait for."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _begin(self) -> _Shelf:
+        # Reentrant, so that a nested transaction is refused instead of waiting for itself.
+        self._turn.acquire()
+        if self._is_active:
+            self._turn.release()
+            msg = "a transaction is open in this thread already; they do not nest"
+            raise StoreError(msg)
+        self._is_active = True
+        return self._shelf
+
+    def _end(self) -> None:
+        self._is_active = False
+        self._turn.release()
+
+
+class _Reading:
+    """`with store.read() as tx`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> MemoryReadTransaction:
+        shelf = self._store._begin()
+        self._tx = MemoryReadTransaction(shelf, self._store.clock.now())
+        return self._tx
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tx.end()
+        self._store._end()
+
+
+class _Writing:
+    """`with store.write() as tx`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> MemoryWriteTransaction:
+        shelf = self._store._begin()
+        self._tx = MemoryWriteTransaction(shelf, self._store.clock.now())
+        return self._tx
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._tx.undo()
+        finally:
+            self._tx.end()
+            self._store._end()
+
+
+def _after(prefix: str) -> str:
+    """The least text that is greater than everything that starts with `prefix`, which ends in a slash ('0' follows '/')."""
+    return prefix[:-1] + "0"
+
+
+def _keep(shelf: _Shelf, lock: Lock) -> None:
+    shelf.locks[lock.id] = lock
+    shelf.ids[lock.token] = lock.id
+    insort(shelf.roots, (lock.root.text, lock.id))
+    shelf.principals[lock.principal] += 1
+
+
+def _forget(shelf: _Shelf, lock: Lock) -> None:
+    del shelf.locks[lock.id]
+    del shelf.ids[lock.token]
+    del shelf.roots[bisect_left(shelf.roots, (lock.root.text, lock.id))]
+    shelf.principals[lock.principal] -= 1
+    if not shelf.principals[lock.principal]:
+        del shelf.principals[lock.principal]
+
+
+def _keep_property(shelf: _Shelf, key: _PropertyKey, prop: DeadProperty) -> None:
+    shelf.properties[key] = prop
+    insort(shelf.property_keys, key)
+
+
+def _forget_property(shelf: _Shelf, key: _PropertyKey) -> None:
+    del shelf.properties[key]
+    del shelf.property_keys[bisect_left(shelf.property_keys, key)]
