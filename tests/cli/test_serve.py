@@ -1,0 +1,217 @@
+"""`holdfast serve`: what it says, what it refuses, and that it stops cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from holdfast.cli.serve import _checked_folder, _parse_user
+from holdfast.cli.terminal import CommandError
+from holdfast.core.access import Role
+
+pytestmark = pytest.mark.process
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of a refusal; notes that come before it do not count."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("holdfast: ")
+    return last.removeprefix("holdfast: ")
+
+
+def test_it_says_where_webdav_is_and_it_is_there(serve, folder: Path):
+    server = serve(folder)
+    assert server.webdav_url.startswith("http://127.0.0.1:")
+    assert server.webdav_url.endswith("/dav/")
+    assert httpx.get(server.webdav_url + "plan.txt").text == "a plan\n"
+
+
+def test_it_says_how_to_connect_from_each_program(serve, folder: Path):
+    server = serve(folder)
+    for program in ("Finder", "Explorer", "GNOME Files", "davfs2", "rclone"):
+        line = next(line for line in server.lines if line.strip().startswith(program))
+        assert server.webdav_url.removeprefix("http") in line
+
+
+def test_piped_words_have_no_colours_and_no_broken_lines(serve, folder: Path):
+    assert not any("\x1b" in line for line in serve(folder).lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_stops_cleanly(serve, folder: Path, number: signal.Signals, workers: int):
+    code, rest, errors = serve(folder, "--workers", workers).stop(number)
+    assert (code, rest.splitlines()[-1], errors) == (0, "Holdfast has stopped.", "")
+
+
+def test_it_can_be_started_again_at_once(serve, folder: Path):
+    serve(folder).stop()
+    assert serve(folder).stop()[0] == 0
+
+
+def test_after_a_kill_it_can_be_started_again_at_once(serve, folder: Path):
+    serve(folder).stop(signal.SIGKILL)
+    assert serve(folder).stop()[0] == 0
+
+
+def test_a_missing_folder_is_refused(run, tmp_path: Path):
+    assert "does not exist" in refusal(run("serve", tmp_path / "none"))
+
+
+def test_a_file_is_refused(run, folder: Path):
+    assert "is not a folder" in refusal(run("serve", folder / "plan.txt"))
+
+
+def test_an_unreadable_folder_is_refused(folder: Path):
+    """As another account where the tests run as root, who may read everything."""
+    folder.chmod(0)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(CommandError, match="cannot be read by this account"):
+            _checked_folder(folder)
+    finally:
+        os.seteuid(os.getuid())
+        folder.chmod(0o700)
+
+
+def test_a_port_in_use_is_refused(run, folder: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Port {port} on 127.0.0.1 is in use" in refusal(run("serve", folder, "--port", port))
+
+
+def test_a_state_folder_of_another_process_is_refused(serve, run, folder: Path):
+    server = serve(folder)
+    sentence = refusal(run("serve", folder, "--port", "0"))
+    assert "in use by another Holdfast" in sentence
+    assert str(server.process.pid) in sentence
+
+
+def test_a_state_folder_of_a_newer_version_is_refused(run, folder: Path):
+    (folder / ".holdfast").mkdir()
+    (folder / ".holdfast" / "VERSION").write_text("99\n")
+    assert "newer Holdfast" in refusal(run("serve", folder, "--port", "0"))
+
+
+def test_a_link_in_place_of_the_state_folder_is_refused(run, folder: Path, tmp_path: Path):
+    (folder / ".holdfast").symlink_to(tmp_path)
+    assert "is not a folder" in refusal(run("serve", folder, "--port", "0"))
+
+
+def test_state_can_lie_elsewhere(serve, folder: Path, tmp_path: Path):
+    serve(folder, "--state", tmp_path / "state")
+    assert (tmp_path / "state" / "server.lock").exists()
+    assert not (folder / ".holdfast").exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_without_users_no_other_machine_is_let_in(run, folder: Path, host: str):
+    assert "Without users" in refusal(run("serve", folder, "--port", "0", "--host", host))
+
+
+def test_a_host_without_an_address_is_refused(run, folder: Path):
+    assert "has no address" in refusal(run("serve", folder, "--host", "no-such-host.invalid"))
+
+
+def test_a_foreign_address_is_refused(run, folder: Path):
+    done = run("serve", folder, "--port", "0", "--host", "192.0.2.1", "--user", "alice:secret")
+    assert "not one of this machine's" in refusal(done)
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--users", "users.json"), ("--state", "state")])
+def test_nothing_secret_may_lie_where_it_would_be_served(run, folder: Path, flag: str, name: str):
+    assert "lies in the served folder" in refusal(run("serve", folder, flag, folder / name))
+
+
+def test_a_users_file_without_users_is_refused(run, folder: Path, tmp_path: Path):
+    (tmp_path / "users.json").write_text('{"users": {}}')
+    assert "has no users" in refusal(run("serve", folder, "--users", tmp_path / "users.json"))
+
+
+def test_listed_users_have_to_log_in_and_draw_a_note(serve, folder: Path):
+    server = serve(folder, "--user", "alice:secret", "--user", "bob:hunter2:reader")
+    url = server.webdav_url + "plan.txt"
+    refused = httpx.get(url)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="Holdfast", charset="UTF-8"'
+    assert httpx.get(url, auth=("alice", "wrong")).status_code == 401
+    assert httpx.get(url, auth=("bob", "hunter2")).status_code == 200
+    assert httpx.put(url, auth=("bob", "hunter2"), content=b"x").status_code == 403
+    assert httpx.put(url, auth=("alice", "secret"), content=b"x").status_code == 204
+    _, _, errors = server.stop()
+    assert "can be seen by others" in errors
+    assert "secret" not in errors
+
+
+def test_users_of_a_file_have_to_log_in(serve, run, folder: Path, tmp_path: Path):
+    file = tmp_path / "users.json"
+    run("users", "add", "zoë", "--users", file, "--password-stdin", stdin="grün & blau\n")
+    url = serve(folder, "--users", file).webdav_url + "plan.txt"
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, auth=("zoë", "grün & blau")).status_code == 200
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path, ssl.SSLContext]:
+    """Chain and key of `localhost`, and a context that trusts it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    chain, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(chain, append=True)
+    issued.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return chain, key, context
+
+
+def test_https_is_served_with_a_certificate(serve, folder: Path, certificate):
+    chain, key, context = certificate
+    server = serve(folder, "--tls-cert", chain, "--tls-key", key)
+    assert server.webdav_url.startswith("https://")
+    assert httpx.get(server.webdav_url + "plan.txt", verify=context).text == "a plan\n"
+
+
+def test_https_needs_both_files(run, folder: Path, certificate):
+    assert "together" in refusal(run("serve", folder, "--tls-cert", certificate[0]))
+
+
+def test_a_missing_or_wrong_key_is_refused(run, folder: Path, certificate, tmp_path: Path):
+    chain, _, _ = certificate
+    other = tmp_path / "other.pem"
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(other)
+    assert "cannot be read" in refusal(run("serve", folder, "--tls-cert", chain, "--tls-key", tmp_path / "none"))
+    assert "do not belong together" in refusal(run("serve", folder, "--tls-cert", chain, "--tls-key", other))
+
+
+@pytest.mark.parametrize(
+    ("flag", "parts"),
+    [
+        ("alice:secret", ("alice", "secret", Role.WRITER)),
+        ("alice:secret:reader", ("alice", "secret", Role.READER)),
+        ("alice:secret:admin", ("alice", "secret", Role.ADMIN)),
+        ("alice:se:cret", ("alice", "se:cret", Role.WRITER)),
+        ("alice:se:cret:writer", ("alice", "se:cret", Role.WRITER)),
+        ("alice:reader", ("alice", "reader", Role.WRITER)),
+    ],
+)
+def test_a_listed_user_is_a_name_a_password_and_maybe_a_role(flag: str, parts):
+    assert _parse_user(flag) == parts
+
+
+@pytest.mark.parametrize("flags", [["alice"], ["a/b:x"], ["alice:"], ["alice:x", "alice:y"]])
+def test_a_listed_user_that_makes_no_sense_is_refused(run, folder: Path, flags: list[str]):
+    arguments = [part for flag in flags for part in ("--user", flag)]
+    assert "--user" in refusal(run("serve", folder, "--port", "0", *arguments))
