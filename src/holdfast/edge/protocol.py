@@ -96,6 +96,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         self._last = False
         self._unparsed = 0
         self._may_be_large = False
+        self._without_upgrade = b""
         self._body_came = False
         self._window = 0
         self._progress: tuple[int, int] | None = None
@@ -178,18 +179,24 @@ class HoldfastProtocol(HttpToolsProtocol):
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._parse_on(data, upgrade)
+            self._parse_again(data, upgrade)
+            return
         except httptools.HttpParserError as error:
             self._bad_bytes(error)
         if self._phase is not _IDLE:
             self._count_unparsed(len(data), was_idle=was_idle)
 
-    def _parse_on(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """No upgrade is supported, so what follows a request that asks for one is HTTP/1.1 as before (RFC 9110 7.8)."""
+    def _parse_again(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """No upgrade is supported: read the request, and what follows, as if none were asked for (RFC 9110 7.8).
+
+        The parser takes what follows the head for another protocol, the body included, so it gets the
+        head once more, without the Upgrade field.
+        """
+        head, self._without_upgrade = self._without_upgrade, b""
         offset = cast("int", upgrade.args[0])
-        rest = data[offset:]
-        if rest and offset > 0:
-            self.data_received(rest)
+        if head:
+            self._phase = _IDLE
+            self.data_received(head + data[offset:])
 
     def _bad_bytes(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
@@ -255,6 +262,12 @@ class HoldfastProtocol(HttpToolsProtocol):
         method = parser.get_method().decode("ascii")
         target, query = split_target(method, url)
         headers = Headers(fields)
+        if b"upgrade" in headers and parser.should_upgrade():
+            lines = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
+            version = parser.get_http_version().encode("ascii")
+            self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (method.encode("ascii"), url, version, b"".join(lines))
+            self._mode = _IGNORED
+            return
         keep = parser.should_keep_alive()
         # Only HTTP/1.1 is kept open without being asked to, and asking the parser for a version is slow.
         http10 = (not keep or b"connection" in headers) and parser.get_http_version() != "1.1"
