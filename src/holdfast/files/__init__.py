@@ -4,7 +4,7 @@ Owns: everything between a `ResourcePath` (relative to the folder) and the disk.
 `Folder` is the way in.
 """
 
-from holdfast.files.changes import Changes, StagedTree, refuse_overlap
+from holdfast.files.changes import Changes, refuse_overlap
 from holdfast.files.errors import (
     AccessRefusedError,
     AlreadyExistsError,
@@ -22,6 +22,7 @@ from holdfast.files.errors import (
 from holdfast.files.folder import Folder
 from holdfast.files.resource import Resource
 from holdfast.files.staging import Detached, StagedFile, Staging
+from holdfast.files.tree import StagedTree
 
 __all__ = [
     "AccessRefusedError",

@@ -21,7 +21,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from holdfast.core.paths import ResourcePath
 from holdfast.files.errors import FolderUnusableError
@@ -192,13 +192,13 @@ class Beneath:
                 name = pending.pop()
                 if name == b"..":
                     if not known:
-                        raise _not_there()  # outside
+                        _refuse()  # outside
                     pending.extend(reversed(known[:-1]))
                     known.clear()
                     at = self._restart(at)
                     continue
                 if is_reserved_name(os.fsdecode(name)):
-                    raise _not_there()
+                    _refuse()
                 target = _link_target(at, name)
                 if target is None:
                     if not pending:
@@ -213,13 +213,13 @@ class Beneath:
                     continue
                 links += 1
                 if links > _MAX_LINKS:
-                    raise _not_there()
+                    _refuse()
                 if target.startswith(b"/"):
                     target = self._inside(target)
                     known.clear()
                     at = self._restart(at)
                 pending.extend(_names(target))
-            raise _not_there()
+            _refuse()
         except BaseException:
             self.release(at)
             raise
@@ -240,7 +240,7 @@ class Beneath:
 
 def _absolute_bases(folder: Path) -> tuple[bytes, ...]:
     """The absolute spellings of the folder that a link may use."""
-    given = os.path.abspath(folder)  # noqa: PTH100  # Path.absolute keeps `..`
+    given = os.path.abspath(folder)
     real = os.path.realpath(folder)
     return tuple({os.fsencode(given.rstrip("/")): None, os.fsencode(real.rstrip("/")): None})
 
@@ -272,3 +272,7 @@ def _link_target(at: int, name: bytes) -> bytes | None:
 
 def _not_there() -> OSError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _refuse() -> NoReturn:
+    raise _not_there()

@@ -16,8 +16,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Generator
 from typing import Final
 
 from holdfast.core.paths import ResourcePath
@@ -30,6 +29,7 @@ from holdfast.files.errors import (
     InsideItselfError,
     IsCollectionError,
     ParentMissingError,
+    Refusals,
     ResourceNotFoundError,
     refusal_of,
 )
@@ -38,8 +38,9 @@ from holdfast.files.removal import remove_tree
 from holdfast.files.renames import Place, exchange, rename, rename_new
 from holdfast.files.resource import Resource, resource_from
 from holdfast.files.staging import Detached, Note, StagedFile, Staging
+from holdfast.files.tree import StagedTree
 
-__all__ = ["Changes", "StagedTree", "refuse_overlap"]
+__all__ = ["Changes", "refuse_overlap"]
 
 _INSIDE: Final = "source and destination are one, or one holds the other"
 _NOTHING: Final = "there is no such resource"
@@ -48,59 +49,6 @@ _ROOT: Final = "the folder itself cannot be replaced or removed"
 _TAKEN: Final = "a resource of that name exists already"
 _PERMISSIONS: Final = 0o777
 _WRITABLE: Final = 0o222
-
-
-class StagedTree:
-    """A finished copy that nobody sees yet: placed with `place_tree`, or discarded."""
-
-    __slots__ = ("_name", "_staging", "is_whole_collection", "source")
-
-    def __init__(self, staging: Staging, name: str, source: ResourcePath, *, is_whole_collection: bool) -> None:
-        """Use `stage_copy`."""
-        self._staging = staging
-        self._name = name
-        self.source = source
-        self.is_whole_collection = is_whole_collection
-
-    @property
-    def place(self) -> Place:
-        """Where it lies."""
-        return self._staging.descriptor, self._name
-
-    @property
-    def is_spent(self) -> bool:
-        """True once it was placed or discarded."""
-        return not self._name
-
-    def used(self) -> None:
-        """Forget the tree: it lies in the served folder now."""
-        self._name = ""
-
-    def discard(self) -> None:
-        """Remove it; harmless when it was already placed or discarded."""
-        name, self._name = self._name, ""
-        if name:
-            remove_tree(self._staging.descriptor, name, self._staging.fresh_name)
-
-
-class _Refusals:
-    """`with _Refusals():` turns every OSError into its FilesError; `missing` is the class for ENOENT."""
-
-    __slots__ = ("_missing",)
-
-    def __init__(self, missing: type[FilesError] = ResourceNotFoundError) -> None:
-        self._missing = missing
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Translate."""
-        if isinstance(error, OSError) and not isinstance(error, FilesError):
-            refusal = refusal_of(error)
-            if isinstance(refusal, ResourceNotFoundError) and self._missing is not ResourceNotFoundError:
-                refusal = self._missing("the collection that should hold it is not there")
-            raise refusal from error
 
 
 class Changes:
@@ -116,11 +64,12 @@ class Changes:
         """Put a staged file at `path`, over a plain resource or as a new one (sealing it, if that was not done).
 
         Returns whether it is new, and what it is now. The permission bits of the replaced file (and, where
-        the system lets us, its owner and group) are kept; its extended attributes are not. A link that leads inside stays, and its target is replaced.
+        the system lets us, its owner and group) are kept; its extended attributes are not. A link that
+        leads inside stays, and its target is replaced.
         Raises IsCollectionError, ParentMissingError, AccessRefusedError, NameRefusedError, StorageFullError,
         StorageFailedError; what was there is then intact, and the staged file still to be discarded.
         """
-        with _Refusals(ParentMissingError):
+        with Refusals(ParentMissingError):
             if is_reserved(path.text):
                 raise AccessRefusedError(_RESERVED)
             if path.is_root:
@@ -141,7 +90,7 @@ class Changes:
 
     def make_collection(self, path: ResourcePath) -> None:
         """Make an empty collection. AlreadyExistsError, ParentMissingError, AccessRefusedError, ..."""
-        with _Refusals(ParentMissingError):
+        with Refusals(ParentMissingError):
             if is_reserved(path.text):
                 raise AccessRefusedError(_RESERVED)
             if path.is_root:
@@ -160,7 +109,7 @@ class Changes:
         The caller purges what is returned, when that suits, or restores it. ResourceNotFoundError,
         AccessRefusedError (the root, a mounted file system, a missing permission), ...
         """
-        with _Refusals():
+        with Refusals():
             if path.is_root:
                 raise AccessRefusedError(_ROOT)
             with self._parent(path) as place:
@@ -179,11 +128,11 @@ class Changes:
         InsideItselfError, AccessRefusedError, NameRefusedError, StorageFullError, StorageFailedError.
         """
         refuse_overlap(source, destination)
-        with _Refusals(), self._parent(source) as old_place:
+        with Refusals(), self._parent(source) as old_place:
             found, seen = self._occupant(old_place, source)
             if found is None or not seen:
                 raise ResourceNotFoundError(_NOTHING)
-            with _Refusals(ParentMissingError), self._parent(destination) as place:
+            with Refusals(ParentMissingError), self._parent(destination) as place:
                 try:
                     answer = self._swap_in(old_place, place, destination, overwrite=overwrite, vacated=source)
                 except OSError as error:
@@ -203,7 +152,7 @@ class Changes:
         Links are copied as what they point to. ResourceNotFoundError, AccessRefusedError,
         StorageFullError, NameRefusedError (a path in it became too long), StorageFailedError.
         """
-        with _Refusals():
+        with Refusals():
             found = self._beneath.stat(source)
             whole = stat.S_ISDIR(found.st_mode) and depth_infinity
             staged = StagedTree(self._staging, self._staging.fresh_name(), source, is_whole_collection=whole)
@@ -223,7 +172,7 @@ class Changes:
         """
         if destination == staged.source or (staged.is_whole_collection and destination.is_below(staged.source)):
             raise InsideItselfError(_INSIDE)
-        with _Refusals(ParentMissingError):
+        with Refusals(ParentMissingError):
             _refuse_special(destination)
             with self._parent(destination) as place:
                 try:
@@ -242,7 +191,7 @@ class Changes:
         A time in whole seconds gets digits below the second, so that the entity tag stays this content's own.
         Returns what the resource is now. ResourceNotFoundError, AccessRefusedError, ...
         """
-        with _Refusals():
+        with Refusals():
             place = self._beneath.target(path)
             try:
                 found = os.stat(place[1], dir_fd=place[0], follow_symlinks=False)
@@ -271,8 +220,7 @@ class Changes:
                 raise AccessRefusedError(_RESERVED)
         try:
             _adopt(staged.place, status, place, old)
-            rename(staged.place, place)
-            staged.used()
+            self._rename_over(staged, place, old)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -283,6 +231,20 @@ class Changes:
         if resource is None:
             raise ResourceNotFoundError(_NOTHING)
         return old is None, resource
+
+    def _rename_over(self, staged: StagedFile, place: Place, old: os.stat_result | None) -> None:
+        # Not durable: ext4 answers a rename over a file by writing the new one's blocks out at once, which
+        # costs more than all the rest. An exchange does not, and what it leaves in staging is the old file.
+        if old is None or self._durable or not exchange(staged.place, place):
+            rename(staged.place, place)
+            staged.used()
+            return
+        try:
+            os.unlink(staged.place[1], dir_fd=staged.place[0])
+        except OSError as error:  # a collection took the name since it was looked at
+            exchange(staged.place, place)
+            raise IsCollectionError(_TAKEN) from error
+        staged.used()
 
     def _put_across(
         self, staged: StagedFile, path: ResourcePath, place: Place, old: os.stat_result | None
@@ -299,7 +261,7 @@ class Changes:
             return status
 
     @contextlib.contextmanager
-    def _beside(self, place: Place, path: ResourcePath) -> Iterator[Place]:
+    def _beside(self, place: Place, path: ResourcePath) -> Generator[Place]:
         """A reserved name beside `place`; what is left there at the end is removed, by the next process if need be."""
         beside = place[0], hidden_name()
         note = self._staging.note(Note(path.parent.prefix + beside[1]), durable=self._durable)
@@ -399,7 +361,7 @@ class Changes:
         return created, None
 
     @contextlib.contextmanager
-    def _parent(self, path: ResourcePath) -> Iterator[Place]:
+    def _parent(self, path: ResourcePath) -> Generator[Place]:
         place = self._beneath.parent(path)
         try:
             yield place
@@ -473,7 +435,7 @@ def _rename_same(new: Place, place: Place) -> None:
     """Rename between two names of one inode: another spelling on a folding file system, or two hard links."""
     rename(new, place)
     # Between hard links rename does nothing (POSIX); a spelling that is still listed is a link to take away.
-    if new[1] in os.listdir(new[0]) and not _same_place(new, place):  # noqa: PTH208  # by descriptor
+    if new[1] in os.listdir(new[0]) and not _same_place(new, place):  # by descriptor
         os.unlink(new[1], dir_fd=new[0])
 
 

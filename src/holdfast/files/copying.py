@@ -81,7 +81,7 @@ class _TreeCopy:
             path, below, above = self._waiting.pop()
             descriptor = self._beneath.open(path, COLLECTION)
             try:
-                names = servable_names(os.listdir(descriptor))  # noqa: PTH208  # by descriptor
+                names = servable_names(os.listdir(descriptor))
             finally:
                 os.close(descriptor)
             for member in names:
@@ -153,7 +153,7 @@ def sync_tree(place: Place, *, many: bool) -> None:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place[0])
         try:
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                waiting.extend(f"{name}/{below}" for below in os.listdir(descriptor))  # noqa: PTH208
+                waiting.extend(f"{name}/{below}" for below in os.listdir(descriptor))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

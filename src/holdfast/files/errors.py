@@ -8,6 +8,7 @@ Texts never hold a path of the machine: they may be shown to a client.
 from __future__ import annotations
 
 import errno
+from types import TracebackType
 from typing import Final
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LengthMismatchError",
     "NameRefusedError",
     "ParentMissingError",
+    "Refusals",
     "ResourceNotFoundError",
     "StorageFailedError",
     "StorageFullError",
@@ -80,6 +82,8 @@ _CLASS_OF: Final[dict[int, type[FilesError]]] = {
     errno.ENOTDIR: ResourceNotFoundError,
     errno.ELOOP: ResourceNotFoundError,
     errno.ESTALE: ResourceNotFoundError,
+    errno.ENXIO: ResourceNotFoundError,
+    errno.ENODEV: ResourceNotFoundError,
     errno.EEXIST: AlreadyExistsError,
     errno.ENOTEMPTY: AlreadyExistsError,
     errno.EISDIR: IsCollectionError,
@@ -108,10 +112,32 @@ _TEXT_OF: Final[dict[type[FilesError], str]] = {
 
 
 def refusal_of(error: OSError) -> FilesError:
-    """The error of this floor for one of the system; for `raise refusal_of(error) from error`."""
+    """Give the error of this floor for one of the system, to be raised from it."""
     if isinstance(error, FilesError):
         return error
     number = error.errno or errno.EIO
     kind = _CLASS_OF.get(number, StorageFailedError)
     text = _TEXT_OF.get(kind) or f"the storage failed ({errno.errorcode.get(number, number)})"
     return kind(number, text) if issubclass(kind, OSError) else kind(text)
+
+
+class Refusals:
+    """`with Refusals():` turns every OSError into its FilesError; `missing` is the class for ENOENT."""
+
+    __slots__ = ("_missing",)
+
+    def __init__(self, missing: type[FilesError] = ResourceNotFoundError) -> None:
+        self._missing = missing
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Translate."""
+        if isinstance(error, OSError) and not isinstance(error, FilesError):
+            refusal = refusal_of(error)
+            if isinstance(refusal, ResourceNotFoundError) and self._missing is not ResourceNotFoundError:
+                refusal = self._missing("the collection that should hold it is not there")
+            raise refusal from error

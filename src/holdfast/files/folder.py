@@ -63,7 +63,9 @@ class Folder(Changes):
         """For `with`."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close."""
         self.close()
 
@@ -93,7 +95,7 @@ class Folder(Changes):
         if found is None or found.is_collection:
             os.close(descriptor)
             return None
-        return cast(BinaryIO, io.FileIO(descriptor)), found
+        return cast("BinaryIO", io.FileIO(descriptor)), found
 
     def members(self, path: ResourcePath) -> list[Resource]:
         """The members of a collection, by name. ResourceNotFoundError where there is no collection; else as `stat`."""
@@ -111,7 +113,7 @@ class Folder(Changes):
     def _members(self, prefix: str, descriptor: int) -> list[Resource]:
         found: list[Resource] = []
         look = os.stat
-        for name in servable_names(os.listdir(descriptor)):  # noqa: PTH208  # by descriptor
+        for name in servable_names(os.listdir(descriptor)):
             path = ResourcePath(prefix + name)
             try:
                 status = look(name, dir_fd=descriptor, follow_symlinks=False)

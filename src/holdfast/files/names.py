@@ -25,7 +25,9 @@ _MARK: Final = "/" + STATE_NAME
 # Control characters, the backslash and (undecodable bytes) lone surrogates: ResourcePath refuses them all.
 _UNSPEAKABLE: Final = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
 # Default ignorable code points that are not of category Cf.
-_IGNORABLE: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
+_IGNORABLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
 
 
 def _folded(name: str) -> str:
@@ -42,9 +44,8 @@ def is_reserved_name(name: str) -> bool:
 
 def is_reserved(text: str) -> bool:
     """True for a path text that has a reserved name anywhere in it."""
-    if text.isascii():
-        if _MARK not in text.lower():
-            return False
+    if text.isascii() and _MARK not in text.lower():
+        return False
     return any(is_reserved_name(name) for name in text.split("/"))
 
 

@@ -32,7 +32,7 @@ def remove_tree(at: int, name: str, fresh: Callable[[], str]) -> bool:
             clean = False
             continue
         try:
-            for below in os.listdir(inner):  # noqa: PTH208  # by descriptor
+            for below in os.listdir(inner):
                 if _removed(inner, below):
                     continue
                 slot = fresh()
@@ -68,6 +68,6 @@ def _opened(at: int, name: str) -> int:
     """Open a collection to empty it, taking the permission to do so where it is ours to take."""
     with contextlib.suppress(OSError):
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode) and stat.S_IMODE(mode) & 0o700 != 0o700:  # noqa: PLR2004
+        if stat.S_ISDIR(mode) and stat.S_IMODE(mode) & 0o700 != 0o700:
             os.chmod(name, 0o700, dir_fd=at)
     return os.open(name, _OPEN, dir_fd=at)

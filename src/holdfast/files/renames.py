@@ -31,7 +31,7 @@ def _load() -> Renameat2 | None:
         return None
     call.restype = ctypes.c_int
     call.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return call  # type: ignore[no-any-return]
+    return call
 
 
 _renameat2: Final = _load()

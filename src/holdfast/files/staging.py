@@ -19,8 +19,7 @@ import functools
 import itertools
 import os
 import secrets
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -137,7 +136,9 @@ class StagedFile:
             raise refusal_of(error) from error
         self._length += written
 
-    def seal(self, expected_length: int | None = None, *, durable: bool = False, modified_ns: int | None = None) -> None:
+    def seal(
+        self, expected_length: int | None = None, *, durable: bool = False, modified_ns: int | None = None
+    ) -> None:
         """End the writing: check the length, set the modification time, with `durable` write it to the disk.
 
         `modified_ns` is a time that the client chose (X-OC-Mtime). Raises LengthMismatchError, StorageFullError,
@@ -231,7 +232,9 @@ class Staging:
     def finish(self, descriptor: int, modified_ns: int | None, *, durable: bool) -> os.stat_result:
         """Stamp a written file, with `durable` write it to the disk, and tell what it is. OSError."""
         written = os.fstat(descriptor)
-        modified = self.stamped(written.st_mtime_ns if modified_ns is None else modified_ns, chosen=modified_ns is not None)
+        modified = self.stamped(
+            written.st_mtime_ns if modified_ns is None else modified_ns, chosen=modified_ns is not None
+        )
         os.utime(descriptor, ns=(modified, modified))
         if durable:
             os.fsync(descriptor)
@@ -241,7 +244,7 @@ class Staging:
         """`modified_ns` with digits of its own where it has none: below the millisecond of a time from the
         kernel's clock, below the second of a time that a client `chosen` in whole seconds. Two writes in one
         tick of the clock so have two entity tags, even on the same inode. Kept within the years 1970 to 9999.
-        """  # noqa: D205
+        """
         modified_ns = min(max(modified_ns, 0), _LATEST_NS)
         stamp = next(self._stamps) % _STAMP_NS
         if not chosen:
@@ -283,7 +286,7 @@ class Staging:
         return Beneath(Path(f"/dev/fd/{self.descriptor}"))
 
     @contextlib.contextmanager
-    def _start_lock(self) -> Iterator[None]:
+    def _start_lock(self) -> Generator[None]:
         """Held while subfolders are made or reaped, so that none is reaped between its birth and its lock."""
         descriptor = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._base)
         try:
@@ -293,7 +296,7 @@ class Staging:
             os.close(descriptor)
 
     def _reap(self) -> None:
-        for name in os.listdir(self._base):  # noqa: PTH208  # by descriptor
+        for name in os.listdir(self._base):
             try:
                 left = os.open(name, _FOLDER, dir_fd=self._base)
             except OSError:
@@ -309,7 +312,7 @@ class Staging:
                 os.close(left)
 
     def _finish_notes(self, left: int) -> None:
-        for name in os.listdir(left):  # noqa: PTH208  # by descriptor
+        for name in os.listdir(left):
             if not name.startswith(_NOTE_PREFIX):
                 continue
             with contextlib.suppress(OSError, msgspec.DecodeError), open(_opener(left, name), "rb") as file:
