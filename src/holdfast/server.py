@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.access.authenticator import Authenticator, NeedsWork
 from holdfast.access.users_file import UserRecord, UsersFile
+from holdfast.clock import Clock
 from holdfast.config import Durability, Settings
 from holdfast.core.access import Principal
 from holdfast.core.paths import ResourcePath
@@ -91,11 +92,16 @@ class Sweeper:
 class Application:
     """All parts of one process, made and closed together."""
 
-    def __init__(self, settings: Settings, listed_users: Sequence[UserRecord] = ()) -> None:
-        """Open the store and the folder; raises StoreError, FolderUnusableError or UsersFileError in plain words."""
+    def __init__(
+        self, settings: Settings, listed_users: Sequence[UserRecord] = (), *, clock: Clock | None = None
+    ) -> None:
+        """Open the store and the folder; raises StoreError, FolderUnusableError or UsersFileError in plain words.
+
+        `clock` is the source of time, for tests that move it.
+        """
         durable = settings.durability is Durability.POWER
         state = settings.state_folder
-        self.store = SqliteStore(state / "locks.db", durability=settings.durability)
+        self.store = SqliteStore(state / "locks.db", clock=clock, durability=settings.durability)
         self.folder = Folder(settings.folder, state=state, durable=durable)
         self.service = LockService(
             self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)

@@ -6,8 +6,6 @@ collecting what the request holds out for the lock service. Must not know what a
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import msgspec
 
 from holdfast.clock import Clock
@@ -76,7 +74,12 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Call:
-    """A request with its canonical path and its authenticated principal."""
+    """A request with its canonical path and its authenticated principal; `inside` is the path within the folder."""
+
+    __slots__ = ("_condition", "_destination", "inside", "principal", "request", "resource", "site")
+
+    _condition: IfHeader | None
+    _destination: ResourcePath | None
 
     def __init__(self, site: Site, request: Request, resource: ResourcePath, principal: Principal) -> None:
         """Tie the request to what it is about."""
@@ -84,11 +87,9 @@ class Call:
         self.request = request
         self.resource = resource
         self.principal = principal
-
-    @property
-    def inside(self) -> ResourcePath:
-        """The request's own path within the folder."""
-        return self.site.inside(self.resource)
+        self.inside = site.inside(resource)
+        self._condition = None
+        self._destination = None
 
     @property
     def names_collection(self) -> bool:
@@ -109,11 +110,14 @@ class Call:
         """A field's text, by lower-case name."""
         return self.request.headers.get(name)
 
-    @cached_property
+    @property
     def condition(self) -> IfHeader | None:
-        """The If header; raises IfSyntaxError."""
-        text = self.header(b"if")
-        return None if text is None else parse_if(text, self.resource, self._resolve_tag)
+        """The If header, read once; None where there is none. Raises IfSyntaxError."""
+        if self._condition is None:
+            text = self.header(b"if")
+            if text is not None:
+                self._condition = parse_if(text, self.resource, self._resolve_tag)
+        return self._condition
 
     def _resolve_tag(self, tag: str) -> ResourcePath | None:
         try:
@@ -124,16 +128,17 @@ class Call:
     def _local_target(self, uri: str) -> str:
         return parse_destination(uri, scheme=self.request.scheme, host=self.header(b"host"))
 
-    @cached_property
+    @property
     def destination(self) -> ResourcePath | None:
         """Where COPY or MOVE goes; None when the field is absent.
 
         Raises HeaderError, InvalidPathError, or DestinationElsewhereError for another server.
         """
-        text = self.header(b"destination")
-        if text is None:
-            return None
-        return self.site.resolve(self._local_target(text))
+        if self._destination is None:
+            text = self.header(b"destination")
+            if text is not None:
+                self._destination = self.site.resolve(self._local_target(text))
+        return self._destination
 
     def body_bytes(self) -> bytes:
         """The body of a method that takes a small one (XML); 413 for one that was staged because of its size."""

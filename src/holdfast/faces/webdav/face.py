@@ -14,17 +14,15 @@ from typing import Final
 import msgspec
 
 from holdfast.core.access import Role
-from holdfast.faces.webdav.answers import refusal_answer, refused
+from holdfast.faces.webdav.answers import refusal_answer
 from holdfast.faces.webdav.call import Call, Site
-from holdfast.faces.webdav.conditional import precondition_of
 from holdfast.faces.webdav.copying import copy, move
-from holdfast.faces.webdav.effects import write_of
 from holdfast.faces.webdav.errors import EXPECTED_ERRORS, RefusalError, as_refusal
 from holdfast.faces.webdav.locking import lock, unlock
 from holdfast.faces.webdav.propfind import propfind
 from holdfast.faces.webdav.proppatch import proppatch
 from holdfast.faces.webdav.reading import get, options
-from holdfast.faces.webdav.writing import delete, mkcol, put, refuse_unstorable
+from holdfast.faces.webdav.writing import delete, judge_put, mkcol, put
 from holdfast.wire.exchange import Request, Response
 
 __all__ = ["METHODS", "Method", "WebDavFace"]
@@ -72,7 +70,7 @@ class WebDavFace:
 
     def admit(self, head: Request) -> Response | None:
         """Refuse before the body is read what would be refused after: credentials, rights, conditions, locks."""
-        return self._guarded(head, self._judge_upload)
+        return self._guarded(head, self._judge_head)
 
     def is_brief(self, request: Request) -> bool:
         """True for short work that waits for no disk but the page cache."""
@@ -138,13 +136,8 @@ class WebDavFace:
         challenge = ("WWW-Authenticate", self._challenge)
         return RefusalError(401, "This server asks for a name and a password.", headers=(challenge,))
 
-    def _judge_upload(self, head: Request) -> Response | None:
-        call, _method = self._open(head)
-        if head.method != "PUT":
-            return None
-        refuse_unstorable(call)
-        answer = call.site.service.check_write(write_of(call), precondition_of(call))
-        if answer is not None:
-            return refused(call, answer)
-        call.refuse_new_member_of_missing_parent()
+    def _judge_head(self, head: Request) -> Response | None:
+        call, _ = self._open(head)
+        if head.method == "PUT":
+            return judge_put(call)
         return None

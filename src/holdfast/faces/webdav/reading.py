@@ -116,6 +116,7 @@ def _collection(call: Call) -> Response:
     for member in call.site.folder.members(call.inside):
         path = ResourcePath(call.resource.prefix + member.path.name)
         lock = next(iter([*direct.get(path.text, ()), *above]), None)
+        until = None if lock is None or lock.expires_at is None else lock.expires_at + offset
         changed = modified_at(member)
         entries.append(
             ListingEntry(
@@ -126,9 +127,8 @@ def _collection(call: Call) -> Response:
                 modified_text=clock_text(changed, now),
                 modified_iso=iso_instant(changed),
                 locked_by="" if lock is None else holder_text(lock.principal, lock.owner),
-                locked_until=""
-                if lock is None or lock.expires_at is None
-                else clock_text(lock.expires_at + offset, now),
+                locked_until_text="" if until is None else clock_text(until, now),
+                locked_until_iso="" if until is None else iso_instant(until),
             )
         )
     headers = [

@@ -6,7 +6,7 @@ was seen before (`LockService.write`).
 
 from __future__ import annotations
 
-from holdfast.core.decisions import Refused
+from holdfast.core.decisions import Effect, Reach, Refused
 from holdfast.core.model import DeadProperty, Depth
 from holdfast.faces.webdav.answers import refused
 from holdfast.faces.webdav.call import Call
@@ -15,20 +15,25 @@ from holdfast.faces.webdav.effects import stored, write_of
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.faces.webdav.live import DAV, PROTECTED
 from holdfast.files import Detached, StagedFile
+from holdfast.service import WriteRequest
 from holdfast.store.protocol import WriteTransaction
 from holdfast.wire.davxml import parse_mkcol
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
 from holdfast.wire.rfc4918 import parse_depth
 
-__all__ = ["delete", "mkcol", "put", "refuse_unstorable"]
+__all__ = ["delete", "judge_put", "mkcol", "put"]
 
 _XML_TYPES = ("application/xml", "text/xml")
 
 
 def put(call: Call) -> Response:
     """PUT: the upload lies complete; check, then rename it into place (RFC 4918 section 9.7)."""
-    refuse_unstorable(call)
+    if isinstance(call.request.body, bytes):
+        # A large body was judged before it was read (WebDavFace.admit); a small one is judged here, before a file is made.
+        refusal = judge_put(call)
+        if refusal is not None:
+            return refusal
     staged = _staged_body(call)
     try:
         _check_expected_length(call, staged.length)
@@ -56,8 +61,21 @@ def put(call: Call) -> Response:
     return Response(201 if created else 204, headers)
 
 
-def refuse_unstorable(call: Call) -> None:
-    """What PUT can never store: a part of a document, or a document where a collection stands."""
+def judge_put(call: Call) -> Response | None:
+    """What stands against a PUT as things are now: conditions, locks, what can never be stored, a missing parent.
+
+    Asked before the body is read or staged; the transaction that makes the change asks again. Locks are
+    asked about the document alone, which needs no look at the disk: what protects its parent is asked later.
+    """
+    request = WriteRequest(call.claim(), (Effect(call.resource, Reach.CONTENT),))
+    refusal = call.site.service.check_write(request, precondition_of(call))
+    if refusal is not None:
+        return refused(call, refusal)
+    _refuse_unstorable(call)
+    return None
+
+
+def _refuse_unstorable(call: Call) -> None:
     if b"content-range" in call.request.headers:
         # RFC 9110 section 14.5: a server that does not support partial PUT must not store the part as the whole.
         raise RefusalError(400, "PUT with Content-Range is not supported; send the whole document.")

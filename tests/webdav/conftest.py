@@ -1,0 +1,26 @@
+"""A folder served to alice and bob (writers), rita (a reader) and root (an administrator)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Client, Served, serving
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def alice(served: Served) -> Client:
+    return served.as_("alice")
+
+
+@pytest.fixture
+def bob(served: Served) -> Client:
+    return served.as_("bob")
