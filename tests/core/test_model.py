@@ -44,5 +44,7 @@ def test_a_lock_expires_at_its_instant_and_says_what_is_left_rounded_up(
         ("/", INFINITY, "/a/b", True),
     ],
 )
-def test_a_lock_covers_its_root_and_with_depth_infinity_all_below(root: str, depth: Depth, resource: str, covered: bool):
+def test_a_lock_covers_its_root_and_with_depth_infinity_all_below(
+    root: str, depth: Depth, resource: str, covered: bool
+):
     assert lock(root, depth=depth).covers(path(resource)) is covered

@@ -112,7 +112,7 @@ def test_a_decoded_path_is_checked_as_strictly(text: str):
 def test_the_longest_name_and_path_pass_and_one_byte_more_does_not():
     name = "n" * MAX_SEGMENT_BYTES
     assert ResourcePath.from_target("/" + name).name == name
-    assert ResourcePath.from_target("/é" .replace("é", "%C3%A9" * 127)).name == "é" * 127
+    assert ResourcePath.from_target("/é".replace("é", "%C3%A9" * 127)).name == "é" * 127
     with pytest.raises(InvalidPathError, match="longer than 255"):
         ResourcePath.from_target("/" + name + "n")
     with pytest.raises(InvalidPathError, match="longer than 255"):

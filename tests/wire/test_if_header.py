@@ -113,7 +113,9 @@ def test_an_example_cut_short_is_refused_or_is_the_lists_before_the_cut(text: st
 
 
 @BY_NAME
-@pytest.mark.parametrize("tail", ["x", "(", ")", "<", ">", "()", "(<>)", "[", '["e"]', "Not", "\x00", ";", "(Not)", "</b>"])
+@pytest.mark.parametrize(
+    "tail", ["x", "(", ")", "<", ">", "()", "(<>)", "[", '["e"]', "Not", "\x00", ";", "(Not)", "</b>"]
+)
 def test_an_example_with_a_tail_is_refused_not_read_up_to_it(text: str, lists: tuple[ConditionList, ...], tail: str):
     with pytest.raises(IfSyntaxError):
         parse(text + tail)
@@ -233,7 +235,28 @@ def test_the_number_of_conditions_and_the_length_are_bounded():
             parse(text)
 
 
-HOSTILE = ["(", "<", "Not", "Not ", "(Not ", "[", '["', '"', " ", "\t ", ",", ", ", "(<", "<a", "W/", '[W/"', "(\t", "</", ">", ")"]
+HOSTILE = [
+    "(",
+    "<",
+    "Not",
+    "Not ",
+    "(Not ",
+    "[",
+    '["',
+    '"',
+    " ",
+    "\t ",
+    ",",
+    ", ",
+    "(<",
+    "<a",
+    "W/",
+    '[W/"',
+    "(\t",
+    "</",
+    ">",
+    ")",
+]
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
@@ -248,7 +271,9 @@ def test_hostile_input_costs_time_in_proportion_to_its_length(start: str, unit: 
 
 
 PIECES = st.lists(
-    st.sampled_from(["(", ")", "<", ">", "[", "]", '"', "Not", "not ", " ", ",", "W/", "/a", "a:b", '["e"]', "<a:b>", "\r\n"]),
+    st.sampled_from(
+        ["(", ")", "<", ">", "[", "]", '"', "Not", "not ", " ", ",", "W/", "/a", "a:b", '["e"]', "<a:b>", "\r\n"]
+    ),
     max_size=40,
 ).map("".join)
 
