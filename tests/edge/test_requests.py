@@ -116,9 +116,7 @@ def test_http10_closes_unless_asked_to_stay(face):
 
 def test_connection_close_is_obeyed_and_what_follows_is_ignored(face):
     with Edge(face) as edge, edge.connect() as client:
-        client.send(
-            "GET /dav/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /dav/2 HTTP/1.1\r\nHost: x\r\n\r\n"
-        )
+        client.send("GET /dav/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /dav/2 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.answer().fields["connection"] == "close"
         assert client.is_closed_by_server()
     assert [call.target for call in face.calls] == ["/dav/1"]

@@ -99,6 +99,7 @@ class Cycle(RequestResponseCycle):
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Answer. Never raises but for the task's cancelling, which ends the connection."""
         try:
+            await self.connection.outlet.drained()
             try:
                 response = await self._respond()
             except RefusedError as refusal:
@@ -125,7 +126,7 @@ class Cycle(RequestResponseCycle):
             refusal = self._admit(face)
             if refusal is not None:
                 return refusal
-            self.request.body = await receive(self.intake, self.connection.runtime)
+            self.request.body = await receive(self.intake, self.connection.runtime, self.arrival.length, self._continue)
             return await self._call(face)
         except (RefusedError, ClientGoneError):
             raise
@@ -146,18 +147,21 @@ class Cycle(RequestResponseCycle):
         length = self.arrival.length
         limits = self.connection.runtime.config.limits
         is_large = length is None or length > limits.memory_body_bytes
-        if self.intake.complete or not (is_large or self.arrival.expects_continue):
+        if not is_large and (self.intake.complete or not self.arrival.expects_continue):
             return None
         refusal = face.admit(self.request)
         if refusal is not None:
             return refusal
         if limits.body_bytes is not None and length is not None and length > limits.body_bytes:
             return too_large(limits.body_bytes)
+        return None
+
+    def _continue(self) -> None:
+        """Tell a client that waits for it to send the body (RFC 9110 section 10.1.1)."""
         if not self._continued:
             self._continued = True
             if not self.intake.total and not self.connection.transport.is_closing():
                 self.connection.transport.write(_CONTINUE)
-        return None
 
     async def _call(self, face: Face) -> Response:
         request = self.request

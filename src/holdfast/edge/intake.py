@@ -7,8 +7,9 @@ responses. Memory is bounded whatever the body's size: one batch being written, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Final
 
@@ -101,26 +102,39 @@ class Intake:
         return held
 
 
-async def receive(intake: Intake, runtime: Runtime) -> bytes | Upload:
+async def receive(intake: Intake, runtime: Runtime, length: int | None, welcome: Callable[[], None]) -> bytes | Upload:
     """The whole body: bytes when small, else an Upload that now belongs to the caller.
 
+    `length` is what was announced, None for chunked. `welcome` is called once there is room for it.
     Raises ClientGoneError, RefusedError (408, 413, 503, 507) or OSError; then nothing is left behind.
     """
+    most = runtime.config.limits.memory_body_bytes
+    if length is None or length <= most:
+        welcome()
+        await intake.ready()
+        if intake.total <= most:
+            return bytes(intake.take())
+    with _upload_slot(runtime):
+        welcome()
+        try:
+            return await _spool(intake, runtime)
+        except OSError as error:
+            if error.errno in _FULL:
+                detail = "There is no room left to store this; nothing was changed."
+                raise RefusedError(problem(507, detail)) from error
+            raise
+
+
+@contextlib.contextmanager
+def _upload_slot(runtime: Runtime) -> Generator[None]:
+    """Count an upload in progress. Raises RefusedError where there are too many."""
     limits = runtime.config.limits
-    await intake.ready()
-    if intake.total <= limits.memory_body_bytes:
-        return bytes(intake.take())
     if runtime.uploads >= limits.uploads:
         wait = ("retry-after", str(limits.retry_after_s))
         raise RefusedError(problem(503, "Too many uploads are in progress; try again shortly.", [wait]))
     runtime.uploads += 1
     try:
-        return await _spool(intake, runtime)
-    except OSError as error:
-        if error.errno in _FULL:
-            detail = "There is no room left to store this; nothing was changed."
-            raise RefusedError(problem(507, detail)) from error
-        raise
+        yield
     finally:
         runtime.uploads -= 1
 

@@ -282,11 +282,12 @@ class HoldfastProtocol(HttpToolsProtocol):
         expects = b"expect" in headers and _expects_continue(headers) and not http10
         self._last = not keep
         request = Request(method, target, headers, None, b"", query, cast("str", self.scheme), self._client_host)
-        if length is not None and length <= self._memory_bytes and not expects and not self._is_busy():
+        is_small = length is not None and length <= self._memory_bytes and not expects
+        if is_small and not self._is_busy() and not self.flow.write_paused:
             self._mode = _HOT
             self._request = request
             self._face = face
-            self._length = length
+            self._length = cast("int", length)
             self._http10 = http10
         else:
             self._mode = _COLD

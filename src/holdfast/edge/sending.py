@@ -162,6 +162,13 @@ class Outlet:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    async def drained(self) -> None:
+        """Return once the client has taken most of the earlier answers. Raises ClientGoneError."""
+        if self._flow.write_paused:
+            await self._flow.drain()
+        if self._transport.is_closing():
+            raise ClientGoneError
+
     async def send_parts(
         self, head: bytes, parts: list[bytes | FileRegion], length: int, starts: Callable[[], None]
     ) -> None:
@@ -213,9 +220,7 @@ class Outlet:
             raise ClientGoneError
         self._transport.write(data)
         if self._flow.write_paused:
-            await self._flow.drain()
-            if self._transport.is_closing():
-                raise ClientGoneError
+            await self.drained()
 
     async def _send_copied(self, head: bytes, parts: list[bytes | FileRegion], files: _Files) -> None:
         waiting = head
