@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.config import Durability, Settings, SettingsError, describe_settings
 
 FOLDER = Path("/srv/documents")
@@ -58,3 +59,11 @@ def test_values_that_do_not_fit_together_are_refused(values):
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         Settings(folder=FOLDER).port = 1
+
+
+@pytest.mark.parametrize("setting", describe_settings(), ids=lambda setting: setting.name)
+def test_each_setting_is_used(setting):
+    """A setting without an effect would promise what nothing keeps."""
+    package = Path(holdfast.__file__).parent
+    sources = [path.read_text() for path in package.rglob("*.py")]
+    assert any(f"settings.{setting.name}" in source or f"self.{setting.name}" in source for source in sources)

@@ -93,19 +93,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_locks_per_principal: Annotated[
         Count, Meta(description="Locks kept for one principal; one more is refused with 507.")
     ] = 10_000
-    max_owner_bytes: Annotated[
-        Bytes, Meta(description="Bytes of a lock's owner element, re-serialised; more: 413.")
-    ] = 4 * _KIB
 
     max_xml_bytes: Annotated[Bytes, Meta(description="Bytes of an XML request body; more: 413.")] = _MIB
     max_xml_depth: Annotated[Count, Meta(description="Elements nested in each other in a request body; more: 400.")] = (
-        32
+        64
     )
-    max_xml_elements: Annotated[Count, Meta(description="Elements in a request body; more: 400.")] = 5_000
-    max_property_bytes: Annotated[Bytes, Meta(description="Bytes of one dead property, serialised; more: 507.")] = (
-        64 * _KIB
-    )
-    max_properties: Annotated[Count, Meta(description="Dead properties of one resource; one more: 507.")] = 1_000
+    max_xml_elements: Annotated[
+        Count, Meta(description="Elements, attributes and declarations in a request body; more: 400.")
+    ] = 20_000
     propfind_infinity: Annotated[
         bool, Meta(description="Answer PROPFIND with Depth infinity; when off: 403 `propfind-finite-depth`.")
     ] = False
@@ -113,11 +108,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_header_bytes: Annotated[
         Bytes, Meta(description="Bytes of a request's first line and header fields together; more: 431.")
     ] = 64 * _KIB
-    max_if_bytes: Annotated[Bytes, Meta(description="Bytes of an If field, repeated ones joined; more: 400.")] = (
-        32 * _KIB
-    )
-    max_timeout_bytes: Annotated[Bytes, Meta(description="Bytes of a Timeout field; more: 400.")] = _KIB
-    max_destination_bytes: Annotated[Bytes, Meta(description="Bytes of a Destination field; more: 400.")] = 13 * _KIB
 
     max_connections: Annotated[
         Count, Meta(description="Connections open at once in each process; one more is answered 503.")
@@ -210,7 +200,8 @@ def _describe(field: msgspec.inspect.Field) -> Setting:
     kind = field.type
     description = ""
     if isinstance(kind, msgspec.inspect.Metadata):
-        description = (kind.extra_json_schema or {}).get("description", "")
+        described: dict[str, str] = kind.extra_json_schema or {}
+        description = described.get("description", "")
         kind = kind.type
     least, most = _range_of(kind)
     default = None if field.default is msgspec.NODEFAULT else field.default

@@ -17,13 +17,14 @@ from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.users import users_app
 from holdfast.config import SettingsError
+from holdfast.files.errors import FolderUnusableError
 from holdfast.listening import ListeningError
 from holdfast.state import StateError
 from holdfast.store.protocol import StoreError
 
 __all__ = ["main"]
 
-_REFUSALS = (CommandError, SettingsError, UsersFileError, StateError, ListeningError, StoreError)
+_REFUSALS = (CommandError, SettingsError, UsersFileError, StateError, ListeningError, FolderUnusableError, StoreError)
 
 app = App(
     name="holdfast",
