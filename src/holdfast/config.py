@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import functools
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 from msgspec import Meta
@@ -200,8 +200,9 @@ def _describe(field: msgspec.inspect.Field) -> Setting:
     kind = field.type
     description = ""
     if isinstance(kind, msgspec.inspect.Metadata):
-        described: dict[str, str] = kind.extra_json_schema or {}
-        description = described.get("description", "")
+        # msgspec's own stub says no more than `dict`.
+        described = cast("dict[str, str] | None", kind.extra_json_schema)  # pyright: ignore[reportUnknownMemberType]
+        description = "" if described is None else described.get("description", "")
         kind = kind.type
     least, most = _range_of(kind)
     default = None if field.default is msgspec.NODEFAULT else field.default
