@@ -115,14 +115,23 @@ def test_a_shared_lock_on_a_tree_suffices_for_a_member_that_another_shares_too()
     assert write([("/t/m", CONTENT)], [tree, member], [said(member)], "bob") is None
     assert write([("/t", CONTENT)], [tree, member], [said(member)], "bob") == {("/t", "/t")}
     assert write([("/t", TREE)], [tree, member], [said(tree)], "ann") is None
-    # Deleting the member changes the tree's membership, which the member's lock does not permit.
-    assert write([("/t/m", TREE)], [tree, member], [said(member)], "bob") == {("/t", "/t")}
+    # Deleting the member changes the tree's membership, and whatever the member may hold itself.
+    assert write([("/t/m", TREE)], [tree, member], [said(member)], "bob") == {("/t/m", "/t"), ("/t", "/t")}
 
 
 def test_a_depth_0_lock_does_not_permit_what_a_depth_infinity_lock_of_another_protects_below():
     flat, tree = lock("/t", "bob", scope=SHARED, depth=ZERO), lock("/t", "ann", scope=SHARED)
     assert write([("/t", CONTENT)], [flat, tree], [said(flat)], "bob") is None
     assert write([("/t/m", CONTENT)], [flat, tree], [said(flat)], "bob") == {("/t/m", "/t")}
+
+
+def test_a_depth_0_lock_does_not_permit_deleting_a_tree_that_another_shares_with_depth_infinity():
+    flat, tree = lock("/t", "bob", scope=SHARED, depth=ZERO), lock("/t", "ann", scope=SHARED)
+    assert write([("/t", TREE)], [flat, tree], [said(flat)], "bob") == {("/t", "/t")}
+    assert write([("/t", TREE)], [flat, tree], [said(tree)], "ann") is None
+    answer = decide_write([Effect(path("/t"), TREE)], [flat, tree], [said(flat)], "bob")
+    assert answer is not None
+    assert [item.lock for item in answer.contentions] == [tree]
 
 
 def test_tokens_of_open_members_collected_by_macos_let_their_tree_move():

@@ -47,8 +47,7 @@ def tagged(resource: str | None, *conditions: TokenCondition | EtagCondition) ->
 
 EXAMPLES = {
     "7.5.1 COPY": (
-        "<http://www.example.com/users/f/fielding/index.html>\r\n"
-        "         (<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>)",
+        "<http://www.example.com/users/f/fielding/index.html>\r\n (<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>)",
         (tagged("/users/f/fielding/index.html", token("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6")),),
     ),
     "7.5.2 no tag": (

@@ -109,11 +109,16 @@ def decide_write(
     """
     if not held:
         return None
+    if not submitted and len(effects) == 1 and effects[0].reach is Reach.CONTENT:
+        # The commonest refusal: no token at all, one document. Whatever covers it is in the way.
+        resource = effects[0].resource
+        covering = [Contention(resource, lock) for lock in held if lock.covers(resource)]
+        return Refused(Refusal.LOCKED, tuple(covering[:MAX_CONTENTIONS])) if covering else None
     cover = _Cover(held, submitted, principal)
     contentions: list[Contention] = []
-    for resource in _changed_resources(effects, held):
-        if not cover.permits(resource):
-            contentions.extend(Contention(resource, lock) for lock in cover.locks_on(resource))
+    for resource, with_members in _changed_resources(effects, held):
+        if not cover.permits(resource, with_members=with_members):
+            contentions.extend(Contention(resource, lock) for lock in cover.contending(resource))
             if len(contentions) >= MAX_CONTENTIONS:
                 break
     if not contentions:
@@ -121,13 +126,15 @@ def decide_write(
     return Refused(Refusal.LOCKED, tuple(contentions[:MAX_CONTENTIONS]))
 
 
-def _changed_resources(effects: Sequence[Effect], held: Sequence[Lock]) -> list[ResourcePath]:
-    changed = {resource.text: resource for resource in protected_resources(effects)}
+def _changed_resources(effects: Sequence[Effect], held: Sequence[Lock]) -> list[tuple[ResourcePath, bool]]:
+    """What changes, and whether all its members do with it."""
+    changed = {resource.text: (resource, False) for resource in protected_resources(effects)}
     for effect in effects:
         if effect.reach is Reach.TREE:
+            changed[effect.resource.text] = (effect.resource, True)
             for lock in held:
                 if lock.root.is_below(effect.resource):
-                    changed[lock.root.text] = lock.root
+                    changed[lock.root.text] = (lock.root, True)
     return list(changed.values())
 
 
@@ -149,20 +156,30 @@ class _Cover:
             if lock.principal == principal and any(item.unlocks(lock) for item in by_token.get(lock.token, ())):
                 self._permitted.add((lock.root.text, lock.depth))
 
-    def locks_on(self, resource: ResourcePath) -> list[Lock]:
-        """Those that cover the resource, from the top down."""
-        return [lock for root in resource.lineage for lock in self._by_root.get(root, ()) if lock.covers(resource)]
+    def contending(self, resource: ResourcePath) -> list[Lock]:
+        """Those that cover the resource and are not written past, from the top down."""
+        return [
+            lock
+            for root in resource.lineage
+            for lock in self._by_root.get(root, ())
+            if lock.covers(resource) and (root, lock.depth) not in self._permitted
+        ]
 
-    def permits(self, resource: ResourcePath) -> bool:
-        """True where no lock covers the resource, or one does whose token its creator submitted."""
-        is_locked = resource.text in self._by_root
-        if is_locked and (resource.text, Depth.ZERO) in self._permitted:
+    def permits(self, resource: ResourcePath, *, with_members: bool) -> bool:
+        """True where no lock covers the resource, or one does whose token its creator submitted.
+
+        `with_members`: the same for every member, known or not: where a lock of depth infinity stands
+        that the requester has no part in, a shared lock of depth 0 beside it permits the collection alone.
+        """
+        lineage = resource.lineage
+        if any((root, Depth.INFINITY) in self._permitted for root in lineage):
             return True
-        for root in resource.lineage:
-            if (root, Depth.INFINITY) in self._permitted:
-                return True
-            is_locked = is_locked or root in self._reaching_down
-        return not is_locked
+        is_reached = not self._reaching_down.isdisjoint(lineage)
+        if is_reached and with_members:
+            return False
+        if resource.text in self._by_root:
+            return (resource.text, Depth.ZERO) in self._permitted
+        return not is_reached
 
 
 def decide_acquire(root: ResourcePath, scope: LockScope, depth: Depth, held: Sequence[Lock]) -> Refused | None:
