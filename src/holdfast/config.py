@@ -201,7 +201,7 @@ def _describe(field: msgspec.inspect.Field) -> Setting:
     description = ""
     if isinstance(kind, msgspec.inspect.Metadata):
         # msgspec's own stub says no more than `dict`.
-        described = cast("dict[str, str] | None", kind.extra_json_schema)  # pyright: ignore[reportUnknownMemberType]
+        described = cast("dict[str, str] | None", kind.extra_json_schema)
         description = "" if described is None else described.get("description", "")
         kind = kind.type
     least, most = _range_of(kind)
