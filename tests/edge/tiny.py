@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Self
 
 from holdfast.core.access import ANONYMOUS, Principal
 from holdfast.edge.serve import Server, Tls
@@ -18,6 +20,14 @@ from holdfast.wire.exchange import Request, Response
 
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; passing tests never wait that long."""
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Look again and again, for things that no event tells of; fails after `PATIENCE_S`."""
+    end = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < end
+        os.sched_yield()
 
 
 class Identity:
@@ -56,7 +66,7 @@ class Uploads:
 
 class TinyUpload:
     def __init__(self, write_error: OSError | None) -> None:
-        self.file: IO[bytes] = tempfile.TemporaryFile()
+        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by discard
         self.length = 0
         self.write_error = write_error
         self.discarded = threading.Event()
@@ -147,7 +157,7 @@ class Edge:
         self.thread.start()
         assert ready.wait(PATIENCE_S)
 
-    def __enter__(self) -> Edge:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,7 +186,7 @@ class Client:
         self.socket = sock
         self._buffer = b""
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -225,6 +235,14 @@ class Client:
         with contextlib.suppress(ConnectionError):
             assert self.rest() == b""
         return True
+
+    def is_cut_off(self) -> bool:
+        """Read all that comes; True when the end is a reset or comes in the middle of an answer."""
+        try:
+            self.answer()
+        except (AssertionError, ConnectionError):
+            return True
+        return False
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
