@@ -47,11 +47,14 @@ def mounted() -> Iterator[Callable[[Path, str], None]]:
     def mount(point: Path, options: str = "size=4m") -> None:
         if os.geteuid() != 0:
             pytest.skip("mounting a tmpfs needs root")
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(point)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(point)], capture_output=True, text=True
+        )
         if done.returncode != 0:
             pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
         points.append(point)
 
     yield mount
     for point in reversed(points):
-        subprocess.run(["umount", "-l", str(point)], check=True)
+        where = next((place for place in [point, *point.parent.parent.rglob("m")] if place.is_mount()), point)
+        subprocess.run(["umount", "-l", str(where)], check=True)

@@ -275,7 +275,15 @@ def test_a_copy_keeps_times_and_modes_and_takes_links_for_what_they_point_to(dis
     for name in ("s/a", "s/b", "s"):
         os.utime(disk / name, ns=(1, 1_600_000_000_987_654_321))
     folder.place_tree(folder.stage_copy(at("/s")), at("/d"))
-    assert tree(disk, "d") == {"a": "s/a", "b": None, "b/c": "s/b/c", "e": None, "f": "s/a", "in": None, "in/x": "shared/x"}
+    assert tree(disk, "d") == {
+        "a": "s/a",
+        "b": None,
+        "b/c": "s/b/c",
+        "e": None,
+        "f": "s/a",
+        "in": None,
+        "in/x": "shared/x",
+    }
     assert not any(path.is_symlink() for path in (disk / "d").rglob("*"))
     for name in ("d/a", "d/b", "d"):
         assert (disk / name).stat().st_mtime_ns == 1_600_000_000_987_654_321

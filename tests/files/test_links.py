@@ -147,7 +147,9 @@ def test_the_state_does_not_exist_through_any_operation(disk, folder, put, name,
     assert (state / "state.db").read_text() == "secret"
 
 
-@pytest.mark.parametrize("target", [".holdfast", ".holdfast/staging", "x/../.holdfast", "{disk}/.holdfast", ".HOLDFAST"])
+@pytest.mark.parametrize(
+    "target", [".holdfast", ".holdfast/staging", "x/../.holdfast", "{disk}/.holdfast", ".HOLDFAST"]
+)
 def test_the_state_is_not_reached_by_a_link(disk, folder, put, target):
     (disk / "x").mkdir()
     (disk / ".HOLDFAST").mkdir()

@@ -7,7 +7,9 @@ import pytest
 from holdfast.files.names import hidden_name, is_reserved, is_reserved_name, servable_names
 
 
-@pytest.mark.parametrize("name", [".holdfast", ".HoldFast", ".\u200choldfast", ".holdfa\u017ft", ".holdfast\ufe0f", hidden_name()])
+@pytest.mark.parametrize(
+    "name", [".holdfast", ".HoldFast", ".\u200choldfast", ".holdfa\u017ft", ".holdfast\ufe0f", hidden_name()]
+)
 def test_spellings_of_a_reserved_name_are_reserved(name):
     assert is_reserved_name(name)
     assert is_reserved("/" + name)

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from holdfast.core.paths import ROOT, ResourcePath
-from holdfast.files import FolderUnusableError, Folder, ResourceNotFoundError
+from holdfast.files import Folder, FolderUnusableError, ResourceNotFoundError
 
 
 def at(text: str) -> ResourcePath:
