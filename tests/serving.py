@@ -122,7 +122,7 @@ class Client:
                 connection.putheader("Authorization", self.authorization)
             for name, value in sent.items():
                 connection.putheader(name, value)
-            if body is not None and "Transfer-Encoding" not in sent:
+            if body is not None and "transfer-encoding" not in {name.lower() for name in sent}:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             response = connection.getresponse()

@@ -221,12 +221,12 @@ class LockService:
     def check_write(self, request: WriteRequest, precondition: Callable[[], bool] | None = None) -> Refused | None:
         """Whether the write would be permitted now; for refusing an upload before its body is read."""
         claim = request.claim
-        if claim.condition is None and precondition is None and all(e.reach is Reach.CONTENT for e in request.effects):
+        effects = request.effects
+        if claim.condition is None and precondition is None and len(effects) == 1 and effects[0].reach is Reach.CONTENT:
             # The commonest question by far, and one look-up answers it: no transaction is begun for that.
-            held = unexpired(
-                self._store.peek(_lineages(effect.resource for effect in request.effects)), self._store.now()
-            )
-            return decide_write(request.effects, held, claim.submissions(), claim.principal) if held else None
+            found = self._store.peek(effects[0].resource.lineage)
+            held = unexpired(found, self._store.now()) if found else found
+            return decide_write(effects, held, claim.submissions(), claim.principal) if held else None
         with self._store.read() as tx:
             return self._check_write(tx, request, precondition)
 

@@ -30,6 +30,8 @@ def split_target(method: str, url: bytes) -> tuple[str, str]:
     except UnicodeDecodeError:
         detail = "The request target holds bytes outside ASCII; they must be percent-encoded."
         raise BadRequestError(400, detail) from None
+    # The Windows client has been seen to leave a lone '#' at the end; any other is no request target at all.
+    text = text.removesuffix("#")
     if "#" in text:
         raise BadRequestError(400, "The request target holds a fragment.")
     if text[:1] != "/":

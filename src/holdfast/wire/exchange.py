@@ -33,6 +33,10 @@ class Headers:
         value = self._fields.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """True where one of these fields was sent."""
+        return not names.isdisjoint(self._fields)
+
     def __contains__(self, name: bytes) -> bool:
         """True where the field was sent, empty or not."""
         return name in self._fields

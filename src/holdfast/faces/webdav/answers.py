@@ -89,6 +89,8 @@ def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
 
 def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[ResourcePath, list[Contention]]:
     """By resource, when all in the way lies below what the request names; empty when the request itself is locked."""
+    if contentions[0].resource == call.resource:
+        return {}
     destination = call.destination if call.request.method in {"COPY", "MOVE"} else None
     by_resource: dict[ResourcePath, list[Contention]] = {}
     for item in contentions:

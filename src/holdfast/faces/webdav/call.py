@@ -11,7 +11,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.core.access import Principal, Role
 from holdfast.core.conditions import IfHeader
-from holdfast.core.paths import InvalidPathError, ResourcePath
+from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.files import Folder, Resource
 from holdfast.service import Claim, LockService
@@ -61,11 +61,6 @@ class Site(msgspec.Struct, frozen=True):
 
         A name that is on disk in another Unicode normal form than the one sent is the same resource.
         """
-        # The Windows client has been seen to leave a lone '#' at the end of a URL; any other is malformed.
-        target = target.removesuffix("#")
-        if "#" in target:
-            msg = "the request target holds a fragment"
-            raise InvalidPathError(msg)
         resource = ResourcePath.from_target(target)
         if resource.text.isascii() or not resource.is_at_or_below(self.mount):
             return resource

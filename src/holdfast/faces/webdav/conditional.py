@@ -21,7 +21,7 @@ from holdfast.wire.rfc9110 import (
 
 __all__ = ["current_tag", "judge", "modified_at", "precondition_of"]
 
-_FIELDS = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
+_FIELDS = frozenset((b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"))
 
 
 def current_tag(resource: Resource | None) -> EntityTag | None:
@@ -37,7 +37,7 @@ def modified_at(resource: Resource) -> datetime:
 def judge(call: Call, resource: Resource | None) -> Literal[304, 412] | None:
     """What the request's conditional fields say of a state; None where they have nothing against it."""
     headers = call.request.headers
-    if not any(field in headers for field in _FIELDS):
+    if not headers.has_any(_FIELDS):
         return None
     return _evaluate(call.request.method, parse_preconditions(headers), resource)
 
@@ -48,7 +48,7 @@ def precondition_of(call: Call) -> Callable[[], bool] | None:
     davfs2 sends `If-None-Match: *` with LOCK of a new document and relies on it.
     """
     headers = call.request.headers
-    if not any(field in headers for field in _FIELDS):
+    if not headers.has_any(_FIELDS):
         return None
     conditions = parse_preconditions(headers)
     method, folder, inside = call.request.method, call.site.folder, call.inside
