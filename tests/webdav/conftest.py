@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import Client, Served, serving
+from tests.webdav.rooms import Room, new_room
 
 
 @pytest.fixture
@@ -24,3 +25,15 @@ def alice(served: Served) -> Client:
 @pytest.fixture
 def bob(served: Served) -> Client:
     return served.as_("bob")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests of a module; each works in a Room of its own."""
+    with serving(tmp_path_factory.mktemp("shared")) as running:
+        yield running
+
+
+@pytest.fixture
+def room(shared: Served) -> Room:
+    return new_room(shared)
