@@ -17,6 +17,7 @@ import msgspec
 from holdfast.core.model import LockScope
 from holdfast.wire.xmlread import (
     DEFAULT_LIMITS,
+    NOTHING,
     Element,
     XmlError,
     XmlLimits,
@@ -206,7 +207,7 @@ def _read_lockinfo(root: Element) -> LockInfo:
     if len(owners) > 1:
         msg = "the lockinfo element holds more than one owner"
         raise XmlError(msg)
-    written = self_contained(owners[0], (root,))
+    written = self_contained(owners[0], NOTHING.inside(root))
     if len(written) > MAX_OWNER_LENGTH:
         msg = f"the owner of the lock is longer than {MAX_OWNER_LENGTH} characters"
         raise XmlError(msg)
@@ -217,16 +218,19 @@ def _changes(root: Element, kinds: dict[str, ChangeKind], limits: XmlLimits) -> 
     found: list[PropertyChange] = []
     # A namespace declared once is written on each property that needs it: cap what that can add up to.
     room = 4 * limits.size_bytes
+    around_root = NOTHING.inside(root)
     for part in root.elements():
         kind = kinds.get(part.name) if part.namespace == DAV else None
         if kind is None:
             continue
+        around_part = around_root.inside(part)
         for prop in _children(part, "prop"):
+            around = around_part.inside(prop)
             for item in prop.elements():
                 if kind is ChangeKind.REMOVE:
                     found.append(PropertyChange(kind, item.namespace, item.name))
                     continue
-                written = self_contained(item, (prop, part, root))
+                written = self_contained(item, around)
                 room -= len(written)
                 if room < 0:
                     msg = "the properties are too long once each declares its namespaces"
@@ -243,7 +247,11 @@ def _root(root: Element, name: str) -> Element:
 
 
 def _children(parent: Element, name: str) -> Sequence[Element]:
-    return [child for child in parent.elements() if child.name == name and child.namespace == DAV]
+    return [
+        child
+        for child in parent.content
+        if not isinstance(child, str) and child.name == name and child.namespace == DAV
+    ]
 
 
 def _names(parent: Element) -> tuple[PropertyName, ...]:
