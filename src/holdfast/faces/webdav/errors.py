@@ -69,7 +69,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (StoreError, 503),
 )
 
-EXPECTED_ERRORS: Final = tuple(kind for kind, _ in _STATUSES)
+EXPECTED_ERRORS: Final[tuple[type[Exception], ...]] = tuple(kind for kind, _ in _STATUSES)
 """What may pass out of the floors below as a refusal; anything else is a fault of ours, and a 500."""
 
 
