@@ -498,6 +498,22 @@ def test_a_collections_members_are_discovered_in_one_go(world: World):
     }
 
 
+def test_a_lock_on_the_root_is_not_below_itself_nor_among_its_own_members(world: World):
+    root, member = world.grant("/", depth=ZERO), world.grant("/a")
+    assert world.service.discover_members(path("/")) == ([], {"/a": [member]})
+    with world.store.read() as tx:
+        assert tx.locks_below(path("/")) == [member]
+        assert tx.locks_on(["/"]) == [root]
+    answer = world.acquire("/", "bob", depth=INFINITY)
+    assert isinstance(answer, Refused)
+    assert [item.lock for item in answer.contentions] == [root, member]
+    assert (
+        world.write("/", reach=Reach.TREE, tokens=(root.token, member.token), reaches_down=True, destroys=("/",))
+        == "done"
+    )
+    assert world.story()[2:] == [("destroyed", "/", "ann"), ("destroyed", "/a", "ann")]
+
+
 def test_every_change_is_told_in_the_feed_with_who_and_what_but_never_a_token(world: World):
     lock = world.grant("/dav/a", "ann", depth=INFINITY)
     world.pass_time(3)

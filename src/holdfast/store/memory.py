@@ -81,7 +81,7 @@ class MemoryReadTransaction:
         """The locks strictly below a path."""
         shelf = self._shelf
         prefix = path.prefix
-        start = bisect_left(shelf.roots, (prefix, ""))
+        start = bisect_left(shelf.roots, (_first_below(prefix), ""))
         end = bisect_left(shelf.roots, (_after(prefix), ""))
         if limit >= 0:
             end = min(end, start + limit)
@@ -92,7 +92,7 @@ class MemoryReadTransaction:
         shelf = self._shelf
         prefix = path.prefix
         end = bisect_left(shelf.roots, (_after(prefix), ""))
-        index = bisect_left(shelf.roots, (prefix, ""))
+        index = bisect_left(shelf.roots, (_first_below(prefix), ""))
         found: list[Lock] = []
         while index < end:
             root, lock_id = shelf.roots[index]
@@ -400,6 +400,11 @@ class _Writing:
         finally:
             self._tx.end()
             self._store._end()
+
+
+def _first_below(prefix: str) -> str:
+    """No greater than any path below `prefix`, but greater than `/`, which starts with its own prefix."""
+    return prefix + "\x01"
 
 
 def _after(prefix: str) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "end_of_range",
     "event_from",
     "event_row",
+    "first_below",
     "instant_from",
     "lock_from",
     "lock_row",
@@ -91,14 +92,14 @@ def lock_row(lock: Lock) -> Row:
         lock.id,
         lock.token,
         lock.root.text,
-        lock.scope.value,
-        lock.depth.value,
+        lock.scope._value_,
+        lock.depth._value_,
         lock.principal,
         lock.owner,
         lock.owner_xml,
         lock.reason,
         lock.client,
-        lock.face.value,
+        lock.face._value_,
         lock.fencing_token,
         microseconds(lock.created_at),
         microseconds(lock.refreshed_at),
@@ -129,11 +130,11 @@ def event_row(seq: int, event: Event) -> Row:
     return (
         seq,
         microseconds(event.at),
-        event.kind.value,
+        event.kind._value_,
         event.lock_id,
         event.root.text,
-        event.scope.value,
-        event.depth.value,
+        event.scope._value_,
+        event.depth._value_,
         event.holder,
         event.actor,
         event.reason,
@@ -154,6 +155,11 @@ def property_key(path: ResourcePath) -> tuple[str, str]:
         return "", "/"
     cut = text.rindex("/") + 1
     return text[:cut], text[cut:]
+
+
+def first_below(prefix: str) -> str:
+    """No greater than any path below `prefix`, but greater than `/`, which starts with its own prefix."""
+    return prefix + "\x01"
 
 
 def end_of_range(prefix: str) -> str:

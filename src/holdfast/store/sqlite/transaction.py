@@ -23,6 +23,7 @@ from holdfast.store.sqlite.rows import (
     end_of_range,
     event_from,
     event_row,
+    first_below,
     instant_from,
     lock_from,
     lock_row,
@@ -70,12 +71,16 @@ class Session:
 class SqliteReadTransaction:
     """One consistent view."""
 
-    __slots__ = ("_now_us", "_session")
+    __slots__ = ("_now_us", "_session", "now")
+
+    now: datetime
+    """The instant of this transaction."""
 
     def __init__(self, session: Session, now_us: int) -> None:
         """Read through `session`, at an instant."""
         self._session: Session | None = session
         self._now_us = now_us
+        self.now = instant_from(now_us)
 
     def end(self) -> None:
         """Refuse all further use."""
@@ -97,11 +102,6 @@ class SqliteReadTransaction:
                 return patiently(lambda: session.cursor.execute(sql, values).fetchall(), session.busy_limit_s)
             raise explain(error, session.path) from error
 
-    @property
-    def now(self) -> datetime:
-        """The instant of this transaction."""
-        return instant_from(self._now_us)
-
     def locks_on(self, roots: Sequence[str]) -> list[Lock]:
         """One seek per root."""
         distinct = tuple(dict.fromkeys(roots))
@@ -112,7 +112,10 @@ class SqliteReadTransaction:
     def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
         """A range scan."""
         prefix = path.prefix
-        return [lock_from(row) for row in self._rows(queries.LOCKS_BETWEEN, (prefix, end_of_range(prefix), limit))]
+        return [
+            lock_from(row)
+            for row in self._rows(queries.LOCKS_BETWEEN, (first_below(prefix), end_of_range(prefix), limit))
+        ]
 
     def locks_on_members(self, path: ResourcePath) -> list[Lock]:
         """A range scan that jumps over everything below a member: one seek for each member that has locks below it."""
@@ -162,7 +165,7 @@ class SqliteReadTransaction:
 def _locks_on_members(cursor: sqlite3.Cursor, prefix: str) -> list[Lock]:
     found: list[Lock] = []
     end = end_of_range(prefix)
-    start: str | None = prefix
+    start: str | None = first_below(prefix)
     while start is not None:
         rest = start
         start = None
@@ -203,6 +206,13 @@ class SqliteWriteTransaction(SqliteReadTransaction):
         self._next_seq = 0
         self._started_with = session.connection.total_changes
 
+    def _run(self, sql: str, values: Sequence[object]) -> None:
+        session = self._session or self._open_session()
+        try:
+            session.cursor.execute(sql, values)
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
+
     def _read_counters(self) -> None:
         self._next_token, self._ceiling, self._next_seq = self._rows(queries.READ_COUNTERS, ())[0]
         self._has_counters = True
@@ -212,23 +222,23 @@ class SqliteWriteTransaction(SqliteReadTransaction):
         session = self._open_session()
         if self._has_counters:
             values = (self._next_token, self._ceiling, self._next_seq, self._now_us)
-            self._rows(queries.WRITE_COUNTERS, values)
+            self._run(queries.WRITE_COUNTERS, values)
         elif session.connection.total_changes != self._started_with:
-            self._rows(queries.WRITE_LATEST_INSTANT, (self._now_us,))
+            self._run(queries.WRITE_LATEST_INSTANT, (self._now_us,))
         return session.connection.total_changes - self._started_with
 
     def insert(self, lock: Lock) -> None:
         """One row."""
-        self._rows(queries.INSERT_LOCK, lock_row(lock))
+        self._run(queries.INSERT_LOCK, lock_row(lock))
 
     def replace(self, lock: Lock) -> None:
         """One row."""
         row = lock_row(lock)
-        self._rows(queries.REPLACE_LOCK, (*row[1:], row[0]))
+        self._run(queries.REPLACE_LOCK, (*row[1:], row[0]))
 
     def remove(self, lock_id: str) -> None:
         """One row at most."""
-        self._rows(queries.REMOVE_LOCK, (lock_id,))
+        self._run(queries.REMOVE_LOCK, (lock_id,))
 
     def mint_fencing_token(self) -> int:
         """The next token; one beyond the reserve raises the ceiling and makes the commit wait for the disk (store.py)."""
@@ -247,27 +257,27 @@ class SqliteWriteTransaction(SqliteReadTransaction):
         if not self._has_counters:
             self._read_counters()
         seq = self._next_seq
-        self._rows(queries.APPEND_EVENT, event_row(seq, event))
+        self._run(queries.APPEND_EVENT, event_row(seq, event))
         self._next_seq = seq + 1
         return seq
 
     def trim_events(self, before: datetime) -> int:
         """Costs what it drops."""
-        self._rows(queries.TRIM_EVENTS, (microseconds(before),))
+        self._run(queries.TRIM_EVENTS, (microseconds(before),))
         return self._open_session().cursor.rowcount
 
     def put_property(self, prop: DeadProperty) -> None:
         """One row."""
-        self._rows(queries.PUT_PROPERTY, (*property_key(prop.path), prop.namespace, prop.name, prop.xml))
+        self._run(queries.PUT_PROPERTY, (*property_key(prop.path), prop.namespace, prop.name, prop.xml))
 
     def remove_property(self, path: ResourcePath, namespace: str, name: str) -> None:
         """One row at most."""
-        self._rows(queries.REMOVE_PROPERTY, (*property_key(path), namespace, name))
+        self._run(queries.REMOVE_PROPERTY, (*property_key(path), namespace, name))
 
     def remove_properties(self, path: ResourcePath) -> None:
         """Two range deletes."""
-        self._rows(queries.REMOVE_PROPERTIES_ON, property_key(path))
-        self._rows(queries.REMOVE_PROPERTIES_BELOW, (path.prefix, end_of_range(path.prefix)))
+        self._run(queries.REMOVE_PROPERTIES_ON, property_key(path))
+        self._run(queries.REMOVE_PROPERTIES_BELOW, (path.prefix, end_of_range(path.prefix)))
 
     def copy_properties(self, source: ResourcePath, destination: ResourcePath, *, tree: bool) -> None:
         """Inside SQLite, however large the tree."""
@@ -277,17 +287,17 @@ class SqliteWriteTransaction(SqliteReadTransaction):
         elif source == destination:
             return
         else:
-            self._rows(queries.REMOVE_PROPERTIES_ON, property_key(destination))
-        self._rows(queries.COPY_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
+            self._run(queries.REMOVE_PROPERTIES_ON, property_key(destination))
+        self._run(queries.COPY_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
         if tree:
-            self._rows(queries.COPY_PROPERTIES_BELOW, _shift(source, destination))
+            self._run(queries.COPY_PROPERTIES_BELOW, _shift(source, destination))
 
     def move_properties(self, source: ResourcePath, destination: ResourcePath) -> None:
         """Inside SQLite, however large the tree."""
         refuse_overlap(source, destination)
         self.remove_properties(destination)
-        self._rows(queries.MOVE_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
-        self._rows(queries.MOVE_PROPERTIES_BELOW, _shift(source, destination))
+        self._run(queries.MOVE_PROPERTIES_ON, (*property_key(destination), *property_key(source)))
+        self._run(queries.MOVE_PROPERTIES_BELOW, _shift(source, destination))
 
 
 def _shift(source: ResourcePath, destination: ResourcePath) -> tuple[str, int, str, str]:
