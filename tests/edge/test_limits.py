@@ -28,6 +28,9 @@ def is_well(edge: Edge) -> bool:
 BROKEN = {
     "no request at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", {400, 501}),
     "a method nobody knows": (b"BREW /dav/x HTTP/1.1\r\nHost: x\r\n\r\n", {400, 501}),
+    "HTTP/0.9": (b"GET /dav/x\r\n\r\n", {400}),
+    "HTTP/2 without a preface": (b"GET /dav/x HTTP/2.0\r\n\r\n", {400}),
+    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 501}),
     "a version nobody knows": (b"GET /dav/x HTTP/3.7\r\nHost: x\r\n\r\n", {400}),
     "length and chunked": (
         b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -43,7 +46,10 @@ BROKEN = {
     ),
     "a list of lengths": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\nhello", {400}),
     "a negative length": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\nhello", {400}),
-    "a length beyond 64 bits": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", {400}),
+    "a length beyond 64 bits": (
+        b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        {400},
+    ),
     "an unknown coding": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", {400}),
     "chunked not last": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", {400}),
     "a bad chunk size": (b"PUT /dav/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", {400}),

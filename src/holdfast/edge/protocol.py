@@ -94,6 +94,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         self._lingering = False
         self._drained = 0
         self._last = False
+        self._stopping = False
         self._unparsed = 0
         self._may_be_large = False
         self._without_upgrade = b""
@@ -134,10 +135,15 @@ class HoldfastProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End after what is in flight; at once when nothing is. Called by uvicorn."""
-        self._last = True
+        self._stopping = True
         if self._is_busy():
+            self._last = True
             self.cycle.keep_alive = False
-        elif self._phase is _IDLE or self._deaf:
+        elif self._phase is _HEAD and not self._deaf:
+            pass  # the request that is arriving is answered as the last one
+        elif self._phase is _BODY and self._mode is _HOT:
+            self._last = True
+        else:
             self.transport.close()
 
     def _is_busy(self) -> bool:
@@ -268,9 +274,9 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (method.encode("ascii"), url, version, b"".join(lines))
             self._mode = _IGNORED
             return
-        keep = parser.should_keep_alive()
+        keep = parser.should_keep_alive() and not self._stopping
         # Only HTTP/1.1 is kept open without being asked to, and asking the parser for a version is slow.
-        http10 = (not keep or b"connection" in headers) and parser.get_http_version() != "1.1"
+        http10 = (not keep or b"connection" in headers) and parser.get_http_version() == "1.0"
         if not http10:
             check_host(headers.get(b"host"))
         face = self._route(method, target)

@@ -72,7 +72,7 @@ class Runtime:
             raise
 
     def close(self) -> None:
-        """Wait for the work in progress, then end all threads."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Wait for the work in progress, clean-up of cancelled requests included, then end all threads."""
+        self._executor.shutdown(wait=True)
         if self._syncer is not None:
             self._syncer.close()

@@ -1,0 +1,91 @@
+"""Worker processes: several serve, a dead one is replaced, none outlives its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.edge.tiny import PATIENCE_S, Client, wait_until
+
+pytestmark = pytest.mark.process
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def started(settings="sound"):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.edge.worker_app", settings], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
+        process.stdout.close()
+
+
+def ask(port: int, target: str = "/dav/pid") -> int:
+    """The pid of the worker that answers on a new connection."""
+    with Client(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)) as client:
+        return int(client.ask("GET", target).body)
+
+
+def pids(port: int) -> set[int]:
+    """Two workers' pids."""
+    found: set[int] = set()
+    wait_until(lambda: found.add(ask(port)) or len(found) == 2)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_two_workers_serve_one_port_and_stop_cleanly(number):
+    with started() as process:
+        workers = pids(int(process.stdout.readline()))
+        assert process.pid not in workers
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 0
+        assert not any(is_running(pid) for pid in workers)
+
+
+def test_a_worker_that_dies_is_replaced_and_the_port_stays_open():
+    with started() as process:
+        port = int(process.stdout.readline())
+        before = pids(port)
+        victim = before.pop()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: not is_running(victim))
+        after = pids(port)
+        assert before < after
+        assert victim not in after
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_workers_end_when_their_parent_is_killed():
+    with started() as process:
+        workers = pids(int(process.stdout.readline()))
+        process.kill()
+        process.wait(PATIENCE_S)
+        wait_until(lambda: not any(is_running(pid) for pid in workers))
+
+
+def test_workers_that_cannot_start_end_the_parent_with_an_error():
+    with started("broken") as process:
+        assert process.wait(PATIENCE_S) == 1
+        assert process.stdout.read() == "stopped 1\n"
