@@ -56,7 +56,7 @@ MAX_OWNER_LENGTH: Final = 8192
 MAX_PROPERTY_NAMES: Final = 1000
 """Most properties that one PROPFIND may name; each is answered for each member."""
 
-_SMALL: Final = 2048  # bytes; lockinfo bodies up to this size are remembered
+_SMALL: Final = 2048  # bytes; lockinfo and propfind bodies up to this size are remembered
 
 PropertyName: TypeAlias = tuple[str, str]
 """(namespace, local name); a property in no namespace has the namespace ""."""
@@ -118,16 +118,16 @@ _PROPFIND_KINDS: Final = {kind.value: kind for kind in PropfindKind}
 
 
 @lru_cache(maxsize=128)
-def _parse_small_propfind(body: bytes) -> PropfindRequest:
-    return _read_propfind(parse_xml(body))
+def _parse_small_propfind(body: bytes, limits: XmlLimits) -> PropfindRequest:
+    return _read_propfind(parse_xml(body, limits))
 
 
 def parse_propfind(body: bytes, limits: XmlLimits = DEFAULT_LIMITS) -> PropfindRequest:
     """Read a propfind body (RFC 4918 section 14.20); an empty one means allprop (section 9.1)."""
     if not body:
         return _ALLPROP
-    if len(body) <= _SMALL and limits is DEFAULT_LIMITS:
-        return _parse_small_propfind(body)
+    if len(body) <= _SMALL:
+        return _parse_small_propfind(body, limits)
     return _read_propfind(parse_xml(body, limits))
 
 
@@ -143,8 +143,8 @@ def parse_proppatch(body: bytes, limits: XmlLimits = DEFAULT_LIMITS) -> tuple[Pr
 
 def parse_lockinfo(body: bytes, limits: XmlLimits = DEFAULT_LIMITS) -> LockInfo:
     """Read a lockinfo body (RFC 4918 section 14.11)."""
-    if len(body) <= _SMALL and limits is DEFAULT_LIMITS:
-        return _parse_small_lockinfo(body)
+    if len(body) <= _SMALL:
+        return _parse_small_lockinfo(body, limits)
     return _read_lockinfo(parse_xml(body, limits))
 
 
@@ -165,8 +165,8 @@ def parse_mkcol(body: bytes, limits: XmlLimits = DEFAULT_LIMITS) -> MkcolRequest
 
 # Editors ask for locks with the same few bodies again and again; errors are not remembered.
 @lru_cache(maxsize=512)
-def _parse_small_lockinfo(body: bytes) -> LockInfo:
-    return _read_lockinfo(parse_xml(body))
+def _parse_small_lockinfo(body: bytes, limits: XmlLimits) -> LockInfo:
+    return _read_lockinfo(parse_xml(body, limits))
 
 
 def _read_propfind(root: Element) -> PropfindRequest:
