@@ -31,10 +31,9 @@ test: $(VENV)/.dev-ready ## Run all tests: first those that need the machine for
 	$(PYTEST) -m 'not serial' -n $(JOBS) --dist worksteal && exit $$serial
 
 check: $(VENV)/.dev-ready ## Check format, style, types and the floors
-	$(BIN)/ruff format --check
-	$(BIN)/ruff check
-	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	@status=0; for tool in 'ruff format --check' 'ruff check' basedpyright lint-imports; do \
+	  echo "$$tool"; $(BIN)/$$tool || status=1; \
+	done; exit $$status
 
 format: $(VENV)/.dev-ready ## Format the code and mend what can be mended without thought
 	$(BIN)/ruff check --fix
@@ -64,8 +63,8 @@ $(VENV)/.bench-ready: pyproject.toml | $(BIN)/python
 install = if command -v uv >/dev/null 2>&1; then \
 	    uv pip install --quiet --python $(BIN)/python --editable . $(1); \
 	  else \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . $(1); \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1' && \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check --editable . $(1); \
 	  fi
 
 $(BIN)/python:
