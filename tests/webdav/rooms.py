@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from tests.serving import DAV, Answer, Client, Served
 
@@ -79,12 +79,12 @@ def roots(answer: Answer) -> list[str]:
     return [element.text or "" for element in condition.findall(f"{DAV}href")]
 
 
-def activelocks(answer: Answer) -> list[ElementTree.Element]:
+def activelocks(answer: Answer) -> list[ET.Element]:
     """All activelock elements of an answer."""
     return answer.xml.findall(f".//{DAV}lockdiscovery/{DAV}activelock")
 
 
-def discovered(client: Client, target: str) -> list[ElementTree.Element]:
+def discovered(client: Client, target: str) -> list[ET.Element]:
     """What PROPFIND lockdiscovery shows to this client; the property must be there."""
     answer = client.propfind(target, "lockdiscovery")
     assert answer.status == 207, answer.status
