@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from holdfast.core.paths import ResourcePath
+from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.files.errors import FolderUnusableError
 from holdfast.files.names import is_reserved, is_reserved_name
 
@@ -161,6 +161,18 @@ class Beneath:
             raise _not_there()
         descriptor, name = self._walk(path.text[1:].encode() or b".")
         return descriptor, os.fsdecode(name)
+
+    def path_of(self, descriptor: int) -> ResourcePath | None:
+        """Where an open collection lies below the folder, links resolved; None where the system does not say."""
+        try:
+            root = os.readlink(f"/proc/self/fd/{self.root}")
+            here = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            return None
+        if here == root:
+            return ROOT
+        base = root.rstrip("/") + "/"
+        return ResourcePath("/" + here[len(base) :]) if here.startswith(base) else None
 
     def release(self, descriptor: int) -> None:
         """Close what `parent` or `target` gave."""

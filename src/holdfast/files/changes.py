@@ -52,15 +52,19 @@ _WRITABLE: Final = 0o222
 
 
 class Changes:
-    """The changes to one served folder. Safe to use from any number of threads."""
+    """The changes to one served folder. Safe to use from any number of threads.
+
+    With `sync=False` a durable change leaves the last step, writing the collection's entry to the disk,
+    to a later `sync` of the paths concerned: so it need not be waited for inside a transaction.
+    """
 
     def __init__(self, beneath: Beneath, staging: Staging, *, durable: bool) -> None:
-        """With `durable`, a change is on the disk when its function returns."""
+        """With `durable`, a change is on the disk when its function returns (see `sync` for the exception)."""
         self._beneath = beneath
         self._staging = staging
         self._durable = durable
 
-    def place(self, staged: StagedFile, path: ResourcePath) -> tuple[bool, Resource]:
+    def place(self, staged: StagedFile, path: ResourcePath, *, sync: bool = True) -> tuple[bool, Resource]:
         """Put a staged file at `path`, over a plain resource or as a new one (sealing it, if that was not done).
 
         Returns whether it is new, and what it is now. The permission bits of the replaced file (and, where
@@ -74,21 +78,21 @@ class Changes:
                 raise AccessRefusedError(_RESERVED)
             if path.is_root:
                 raise IsCollectionError(_TAKEN)
-            staged.seal(durable=self._durable)
+            staged.seal()
             place = self._beneath.parent(path)
             try:
                 old = _look(place)
                 if old is None or not stat.S_ISLNK(old.st_mode):
-                    return self._put(staged, path, place, old)
+                    return self._put(staged, path, place, old, sync=sync)
             finally:
                 self._beneath.release(place[0])
             place = self._followed(path)
             try:
-                return self._put(staged, path, place, _look(place))
+                return self._put(staged, path, place, _look(place), sync=sync)
             finally:
                 self._beneath.release(place[0])
 
-    def make_collection(self, path: ResourcePath) -> None:
+    def make_collection(self, path: ResourcePath, *, sync: bool = True) -> None:
         """Make an empty collection. AlreadyExistsError, ParentMissingError, AccessRefusedError, ..."""
         with Refusals(ParentMissingError):
             if is_reserved(path.text):
@@ -101,9 +105,10 @@ class Changes:
                 except FileExistsError:
                     _, seen = self._occupant(place, path)
                     raise AlreadyExistsError(_TAKEN) if seen else AccessRefusedError(_RESERVED) from None
-                self._sync(place)
+                if sync:
+                    self._sync(place)
 
-    def detach(self, path: ResourcePath) -> Detached:
+    def detach(self, path: ResourcePath, *, sync: bool = True) -> Detached:
         """Take a resource, with all below it, out of the folder in one step; a link goes without its target.
 
         The caller purges what is returned, when that suits, or restores it. ResourceNotFoundError,
@@ -116,15 +121,15 @@ class Changes:
                 found, seen = self._occupant(place, path)
                 if found is None or not seen:
                     raise ResourceNotFoundError(_NOTHING)
-                return self._take_out(place, path, home=place)
+                return self._take_out(place, path, home=place, sync=sync)
 
     def move(
-        self, source: ResourcePath, destination: ResourcePath, *, overwrite: bool = True
+        self, source: ResourcePath, destination: ResourcePath, *, overwrite: bool = True, sync: bool = True
     ) -> tuple[bool, Detached | None]:
         """Give a resource, with all below it, another path; what was there before is replaced as a whole.
 
         Returns whether the destination is new, and what is left for the caller to purge. A link is moved as
-        it is. ResourceNotFoundError, ParentMissingError, AlreadyExistsError (`overwrite` is false),
+        it is, within its collection; links below a moved collection are not looked at. ResourceNotFoundError, ParentMissingError, AlreadyExistsError (`overwrite` is false),
         InsideItselfError, AccessRefusedError, NameRefusedError, StorageFullError, StorageFailedError.
         """
         refuse_overlap(source, destination)
@@ -133,6 +138,8 @@ class Changes:
             if found is None or not seen:
                 raise ResourceNotFoundError(_NOTHING)
             with Refusals(ParentMissingError), self._parent(destination) as place:
+                if stat.S_ISLNK(found.st_mode):
+                    _refuse_astray(old_place, place)
                 try:
                     answer = self._swap_in(old_place, place, destination, overwrite=overwrite, vacated=source)
                 except OSError as error:
@@ -141,8 +148,9 @@ class Changes:
                     if error.errno != errno.EXDEV:
                         raise
                 else:
-                    self._sync(place)
-                    self._sync(old_place)
+                    if sync:
+                        self._sync(place)
+                        self._sync(old_place)
                     return answer
         return self._move_across(source, destination, overwrite=overwrite)
 
@@ -164,7 +172,7 @@ class Changes:
             return staged
 
     def place_tree(
-        self, staged: StagedTree, destination: ResourcePath, *, overwrite: bool = True
+        self, staged: StagedTree, destination: ResourcePath, *, overwrite: bool = True, sync: bool = True
     ) -> tuple[bool, Detached | None]:
         """Put a staged copy at `destination`, in place of all that is there.
 
@@ -182,7 +190,8 @@ class Changes:
                     if error.errno != errno.EXDEV:
                         raise
                     answer = self._place_across(staged, place, destination, overwrite=overwrite)
-                self._sync(place)
+                if sync:
+                    self._sync(place)
                 return answer
 
     def set_modified(self, path: ResourcePath, modified_ns: int) -> Resource:
@@ -206,8 +215,19 @@ class Changes:
             raise ResourceNotFoundError(_NOTHING)
         return resource
 
+    def sync(self, *paths: ResourcePath) -> None:
+        """Write the entries of `paths` in their collections to the disk, where the folder is durable.
+
+        For changes made with `sync=False`; a collection that is gone by now needs nothing. StorageFailedError.
+        """
+        if not self._durable:
+            return
+        for parent in {path.parent for path in paths}:
+            with contextlib.suppress(ResourceNotFoundError), Refusals(), self._parent(parent.child("x")) as place:
+                sync_collection(place[0])
+
     def _put(
-        self, staged: StagedFile, path: ResourcePath, place: Place, old: os.stat_result | None
+        self, staged: StagedFile, path: ResourcePath, place: Place, old: os.stat_result | None, *, sync: bool
     ) -> tuple[bool, Resource]:
         status = staged.status
         if status is None or staged.is_spent:
@@ -226,7 +246,8 @@ class Changes:
                 raise
             status = self._put_across(staged, path, place, old)
             staged.discard()
-        self._sync(place)
+        if sync:
+            self._sync(place)
         resource = resource_from(path, status)
         if resource is None:
             raise ResourceNotFoundError(_NOTHING)
@@ -264,14 +285,18 @@ class Changes:
     def _beside(self, place: Place, path: ResourcePath) -> Generator[Place]:
         """A reserved name beside `place`; what is left there at the end is removed, by the next process if need be."""
         beside = place[0], hidden_name()
-        note = self._staging.note(Note(path.parent.prefix + beside[1]), durable=self._durable)
+        note = self._note_beside(place, path, beside[1])
         try:
             yield beside
         finally:
             if remove_tree(*beside, hidden_name):
                 self._staging.forget(note)
 
-    def _take_out(self, place: Place, path: ResourcePath, *, home: Place) -> Detached:
+    def _note_beside(self, place: Place, path: ResourcePath, name: str) -> str:
+        above = self._beneath.path_of(place[0]) or path.parent
+        return self._staging.note(Note(above.prefix + name), durable=self._durable)
+
+    def _take_out(self, place: Place, path: ResourcePath, *, home: Place, sync: bool = False) -> Detached:
         """Detach what is at `place` (which is `path`); `home` is where a restore puts it."""
         slot = self._staging.fresh_name()
         try:
@@ -280,16 +305,18 @@ class Changes:
             if error.errno != errno.EXDEV:
                 raise
         else:
-            self._sync(place)
+            if sync:
+                self._sync(place)
             return Detached(self._staging.descriptor, slot, home, self._staging.fresh_name, _nothing)
         slot = hidden_name()
-        note = self._staging.note(Note(path.parent.prefix + slot), durable=self._durable)
+        note = self._note_beside(place, path, slot)
         try:
             rename(place, (place[0], slot))
         except OSError:
             self._staging.forget(note)
             raise
-        self._sync(place)
+        if sync:
+            self._sync(place)
         return Detached(place[0], slot, home, hidden_name, lambda: self._staging.forget(note))
 
     def _swap_in(
@@ -406,6 +433,13 @@ def _refuse_special(path: ResourcePath) -> None:
         raise AccessRefusedError(_ROOT)
     if is_reserved(path.text):
         raise AccessRefusedError(_RESERVED)
+
+
+def _refuse_astray(link: Place, place: Place) -> None:
+    """Refuse to take a link where its target, relative to its collection, would be another."""
+    is_relative = not os.readlink(link[1], dir_fd=link[0]).startswith("/")
+    if is_relative and not os.path.samestat(os.fstat(link[0]), os.fstat(place[0])):
+        raise AccessRefusedError("a link with a relative target cannot be moved to another collection")
 
 
 def _look(place: Place) -> os.stat_result | None:

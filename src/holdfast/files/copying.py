@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from holdfast.core.paths import ResourcePath
@@ -18,7 +19,7 @@ from holdfast.files.beneath import COLLECTION, READ, Beneath
 from holdfast.files.names import servable_names
 from holdfast.files.renames import Place
 
-__all__ = ["copy_bytes", "copy_file", "copy_tree", "sync_collection", "sync_tree"]
+__all__ = ["copy_bytes", "copy_file", "copy_tree", "sync_collection"]
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK: Final = 1 << 20
@@ -28,6 +29,13 @@ _NO_RANGE_COPY: Final = frozenset(
 )
 _FEW: Final = 16
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+def _load_syncfs() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+_syncfs: Final = _load_syncfs()
 
 
 def copy_bytes(source: int, destination: int) -> None:
@@ -70,7 +78,7 @@ class _TreeCopy:
         self._durable = durable
         self._made: list[tuple[str, os.stat_result]] = []
         self._waiting: list[tuple[ResourcePath, str, frozenset[tuple[int, int]]]] = []
-        self.files = 0
+        self._files = 0
 
     def run(self, source: ResourcePath, name: str, *, whole: bool) -> None:
         """Copy what is at `source` to `name`; without `whole` a collection comes without its members."""
@@ -95,13 +103,28 @@ class _TreeCopy:
                 os.chmod(below, stat.S_IMODE(found.st_mode) & 0o777 | 0o700, dir_fd=self._at)
             os.utime(below, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=self._at)
 
+    def sync(self) -> None:
+        """Write it to the disk: what is not yet there of many files goes by one sync of their file system."""
+        if self._files > _FEW and _syncfs is not None:
+            if _syncfs(self._at) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+            return
+        for below, _ in self._made:
+            descriptor = os.open(below, COLLECTION, dir_fd=self._at)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def _copy(self, source: ResourcePath, name: str, above: frozenset[tuple[int, int]]) -> None:
         descriptor = self._beneath.open(source, READ)
         try:
             found = os.fstat(descriptor)
             if stat.S_ISREG(found.st_mode):
-                copy_file(descriptor, (self._at, name), durable=False)
-                self.files += 1
+                each = self._durable and (self._files < _FEW or _syncfs is None)
+                copy_file(descriptor, (self._at, name), durable=each)
+                self._files += 1
             elif stat.S_ISDIR(found.st_mode):
                 identity = found.st_dev, found.st_ino
                 if identity in above:
@@ -124,7 +147,7 @@ def copy_tree(beneath: Beneath, source: ResourcePath, destination: Place, *, who
     copy = _TreeCopy(beneath, destination[0], durable=durable)
     copy.run(source, destination[1], whole=whole)
     if durable:
-        sync_tree(destination, many=copy.files > _FEW)
+        copy.sync()
 
 
 def sync_collection(descriptor: int) -> None:
@@ -141,29 +164,3 @@ def sync_collection(descriptor: int) -> None:
                 os.fsync(again)
             finally:
                 os.close(again)
-
-
-def sync_tree(place: Place, *, many: bool) -> None:
-    """Write a tree to the disk: a few entries one by one, `many` by one sync of their file system. OSError."""
-    if many and _synced_file_system(place[0]):
-        return
-    waiting = [place[1]]
-    while waiting:
-        name = waiting.pop()
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place[0])
-        try:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                waiting.extend(f"{name}/{below}" for below in os.listdir(descriptor))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _synced_file_system(descriptor: int) -> bool:
-    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if call is None:
-        return False
-    if call(descriptor) == 0:
-        return True
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))

@@ -48,7 +48,7 @@ class Folder(Changes):
             raise FolderUnusableError(msg)
         beneath = Beneath(folder, use_openat2=use_openat2)
         try:
-            self.staging: Final = Staging(beneath, folder, state)
+            self.staging: Final = Staging(beneath, folder, state, durable=durable)
         except FolderUnusableError:
             beneath.close()
             raise

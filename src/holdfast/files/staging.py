@@ -27,7 +27,7 @@ import msgspec
 
 from holdfast.core.paths import ResourcePath
 from holdfast.files.beneath import Beneath
-from holdfast.files.errors import FilesError, FolderUnusableError, LengthMismatchError, refusal_of
+from holdfast.files.errors import FilesError, FolderUnusableError, LengthMismatchError, StorageFailedError, refusal_of
 from holdfast.files.names import STATE_NAME, hidden_name
 from holdfast.files.removal import remove_tree
 from holdfast.files.renames import Place, rename_new
@@ -137,10 +137,11 @@ class StagedFile:
         self._length += written
 
     def seal(
-        self, expected_length: int | None = None, *, durable: bool = False, modified_ns: int | None = None
+        self, expected_length: int | None = None, *, durable: bool | None = None, modified_ns: int | None = None
     ) -> None:
         """End the writing: check the length, set the modification time, with `durable` write it to the disk.
 
+        `durable` is as the folder is, unless given.
         `modified_ns` is a time that the client chose (X-OC-Mtime). Raises LengthMismatchError, StorageFullError,
         StorageFailedError; the file is then discarded. Harmless when repeated.
         """
@@ -150,6 +151,7 @@ class StagedFile:
             if expected_length is not None and expected_length != self._length:
                 msg = f"{expected_length} bytes were announced, {self._length} came"
                 raise LengthMismatchError(msg)
+            durable = self._staging.durable if durable is None else durable
             try:
                 self.status = self._staging.finish(self._descriptor, modified_ns, durable=durable)
             except OSError as error:
@@ -188,13 +190,14 @@ class Staging:
 
     descriptor: int
 
-    def __init__(self, beneath: Beneath, folder: Path, state: Path | None = None) -> None:
+    def __init__(self, beneath: Beneath, folder: Path, state: Path | None = None, *, durable: bool = True) -> None:
         """Make the subfolder in `state`/staging (default and, on another file system, `folder`/.holdfast/staging).
 
         What dead processes left there is removed, and what their notes say is finished. Raises
         FolderUnusableError.
         """
         self._beneath = beneath
+        self.durable: Final = durable
         self._numbers = itertools.count()
         self._stamps = itertools.count(secrets.randbelow(_STAMP_NS))
         try:
@@ -222,6 +225,8 @@ class Staging:
                 return StagedFile(self, name, os.open(name, _NEW, 0o666, dir_fd=self.descriptor))
             except FileExistsError:  # a forked process shares the subfolder
                 continue
+            except FileNotFoundError as error:
+                raise StorageFailedError(errno.ENOENT, "the staging folder is gone: restart the server") from error
             except OSError as error:
                 raise refusal_of(error) from error
 
