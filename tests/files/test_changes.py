@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -400,3 +402,32 @@ def test_two_collections_made_at_once_have_one_maker(disk, folder):
     for thread in threads:
         thread.join()
     assert sorted(made) == list(range(50))
+
+
+def test_a_change_may_be_synced_later_and_a_collection_that_is_gone_needs_none(disk, folder):
+    staged = folder.staging.new()
+    folder.make_collection(at("/c"), sync=False)
+    folder.place(staged, at("/c/f"), sync=False)
+    folder.move(at("/c"), at("/d"), sync=False)
+    folder.place_tree(folder.stage_copy(at("/d")), at("/e"), sync=False)
+    folder.detach(at("/e"), sync=False).purge()
+    folder.sync(at("/c/f"), at("/d"), at("/e"), ROOT)
+    assert tree(disk) == {"d": None, "d/f": ""}
+
+
+@pytest.mark.process
+@pytest.mark.tool("strace")
+@pytest.mark.parametrize("durable", [True, False])
+def test_durable_means_that_file_and_collection_are_synced_before_place_returns(disk, durable):
+    script = (
+        "import sys; from pathlib import Path; from holdfast.files import Folder\n"
+        "from holdfast.core.paths import ResourcePath\n"
+        f"folder = Folder(Path(sys.argv[1]), durable={durable}); staged = folder.staging.new(); staged.write(b'x')\n"
+        "folder.place(staged, ResourcePath('/f')); import os; os._exit(0)"
+    )
+    run = ["strace", "-qq", "-e", "trace=fsync,renameat", sys.executable, "-c", script, str(disk)]
+    done = subprocess.run(run, capture_output=True, text=True)
+    if "ptrace" in done.stderr:
+        pytest.skip(f"tracing is not permitted here: {done.stderr.strip()}")
+    calls = [line.split("(")[0] for line in done.stderr.splitlines() if "(" in line]
+    assert calls == (["fsync", "renameat", "fsync"] if durable else ["renameat"])

@@ -240,3 +240,15 @@ def test_a_writer_never_gets_outside_while_links_are_swapped(disk, folder, put, 
         stop.set()
         swapper.join()
     assert os.listdir(secret) == ["secret.txt"]
+
+
+def test_a_link_moves_within_its_collection_and_elsewhere_only_if_it_leads_to_the_same(disk, folder):
+    (disk / "f").write_text("x")
+    (disk / "c").mkdir()
+    (disk / "near").symlink_to("f")
+    (disk / "far").symlink_to(disk / "f")
+    folder.move(at("/near"), at("/there"))
+    folder.move(at("/far"), at("/c/far"))
+    with pytest.raises(AccessRefusedError):
+        folder.move(at("/there"), at("/c/there"))
+    assert read(folder, "/there") == read(folder, "/c/far") == b"x"

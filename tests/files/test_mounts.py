@@ -194,3 +194,12 @@ def test_purging_a_tree_does_not_empty_a_file_system_mounted_in_it(disk, mounted
         assert folder.stat(at("/c")) is None
         (left,) = (disk / ".holdfast" / "staging").rglob("kept")
         assert left.read_text() == "x"
+
+
+def test_a_link_into_a_mounted_file_system_is_written_through(disk, spanning):
+    (disk / "m" / "f").write_text("old")
+    (disk / "link").symlink_to("m/f")
+    write(spanning, "/link", b"new")
+    assert (disk / "link").is_symlink()
+    assert (disk / "m" / "f").read_bytes() == b"new"
+    assert left_over(disk) == []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from holdfast.core.paths import ResourcePath
-from holdfast.files import Folder, FolderUnusableError, LengthMismatchError
+from holdfast.files import Folder, FolderUnusableError, LengthMismatchError, StorageFailedError
 from holdfast.wire.exchange import Upload
 
 
@@ -153,3 +154,9 @@ def test_a_staging_subfolder_is_held_by_a_lock(disk, folder):
 
 def test_the_state_is_readable_by_its_owner_only(disk, folder):
     assert (disk / ".holdfast").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_staging_folder_that_was_taken_away_is_named(disk, folder):
+    shutil.rmtree(disk / ".holdfast")
+    with pytest.raises(StorageFailedError, match="staging folder is gone"):
+        folder.staging.new()
