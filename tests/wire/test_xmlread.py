@@ -205,6 +205,25 @@ def test_a_part_written_to_stand_alone_means_the_same(document):
     assert self_contained(again, NOTHING) == alone
 
 
+def test_writing_a_long_text_takes_linear_time():
+    root = parse_xml(b"<p><x>" + b"x" * 1_000_000 + b"</x></p>")
+    started = time.process_time()
+    self_contained(root.elements()[0], NOTHING.inside(root))
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("text", ["q:date", "(q:date)", "'q:date'", "a,q:date", "1 q:date"])
+def test_a_prefix_is_found_anywhere_in_text(text):
+    root = parse_xml(f'<p xmlns:q="urn:q"><x>{text}</x></p>'.encode())
+    assert 'xmlns:q="urn:q"' in self_contained(root.elements()[0], NOTHING.inside(root))
+
+
+@pytest.mark.parametrize("prefix", ["a\u00b7b", "\u00e9", "\u65e5\u672c", "_-.x", "a\u0301"])
+def test_a_prefix_in_any_script_is_declared(prefix):
+    root = parse_xml(f'<p xmlns:{prefix}="urn:q"><{prefix}:x/></p>'.encode())
+    assert parse_xml(self_contained(root.elements()[0], NOTHING.inside(root)).encode()).namespace == "urn:q"
+
+
 def test_comments_and_instructions_are_left_out():
     assert self_contained(parse_xml(b"<x><!-- gone -->kept<?gone too?></x>"), NOTHING) == "<x>kept</x>"
 

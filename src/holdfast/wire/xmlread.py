@@ -275,7 +275,10 @@ def _as_utf8(body: bytes) -> bytes:
         raise XmlError(msg) from None
 
 
-_PREFIX: Final = re.compile(r"([^\W\d][\w.-]*):")
+# A run of what may be in a name (all but ASCII's other characters) before a colon. The look behind lets a
+# run be tried from its start only, so the search is linear in the text.
+_RUN: Final = r"[^\x00-,/:-@\[-^`{-\x7f]"
+_PREFIX: Final = re.compile(rf"(?<!{_RUN})({_RUN}++):")
 _TEXT_MARKUP: Final = re.compile("[&<>\r]")
 _ATTRIBUTE_MARKUP: Final = re.compile('[&<>"\t\n\r]')
 _REFERENCES: Final = {
