@@ -186,9 +186,16 @@ class LockService:
             tx.replace(renewed)
             return renewed
 
-    def release(self, resource: ResourcePath, token: str, principal: str) -> Lock | Refused:
-        """End the lock with this token by way of any resource in its scope (RFC 4918 section 9.11)."""
+    def release(
+        self, resource: ResourcePath, token: str, principal: str, *, condition: IfHeader | None = None
+    ) -> Lock | Refused:
+        """End the lock with this token by way of any resource in its scope (RFC 4918 section 9.11).
+
+        An If header is not needed for it; where there is one it is a condition as everywhere.
+        """
         with self._store.write() as tx:
+            if condition is not None and not condition.holds(_State(tx, self._etag_of)):
+                return Refused(Refusal.CONDITION_FAILED)
             lock = tx.lock_with_token(token)
             if lock is not None and lock.is_expired_at(tx.now):
                 lock = None
@@ -232,17 +239,19 @@ class LockService:
 
     def write(
         self,
-        request: WriteRequest,
+        plan: WriteRequest | Callable[[], WriteRequest],
         apply: Callable[[WriteTransaction], T],
         *,
         precondition: Callable[[], bool] | None = None,
     ) -> T | Refused:
         """Check, then change, in one transaction.
 
-        `precondition()` is False when another conditional header fails (412). `apply` makes the
-        change; what it raises undoes the transaction and passes through.
+        `plan` is a function where the effects hang on what is there, which may change until the
+        transaction begins. `precondition()` is False when another conditional header fails (412).
+        `apply` makes the change; what it raises undoes the transaction and passes through.
         """
         with self._store.write() as tx:
+            request = plan if isinstance(plan, WriteRequest) else plan()
             refused = self._check_write(tx, request, precondition)
             if refused is not None:
                 return refused

@@ -36,8 +36,7 @@ def copy(call: Call) -> Response:
     whole = depth is Depth.INFINITY
     if whole and source.is_collection and destination.is_below(call.resource):
         raise RefusalError(403, "A collection cannot be copied into itself.")
-    request = _write_of_copy(call, destination)
-    early = call.site.service.check_write(request, precondition_of(call))
+    early = call.site.service.check_write(_write_of_copy(call, destination), precondition_of(call))
     if early is not None:
         return refused(call, early)
     staged = call.site.folder.stage_copy(call.inside, depth_infinity=whole)
@@ -45,14 +44,16 @@ def copy(call: Call) -> Response:
 
         def apply(tx: WriteTransaction) -> Placed:
             _check_destination(call, destination)
-            placed = call.site.folder.place_tree(staged, call.site.inside(destination))
+            placed = call.site.folder.place_tree(staged, call.site.inside(destination), sync=False)
             tx.copy_properties(call.resource, destination, tree=whole)
             return placed
 
-        answer = call.site.service.write(request, apply, precondition=precondition_of(call))
+        answer = call.site.service.write(
+            lambda: _write_of_copy(call, destination), apply, precondition=precondition_of(call)
+        )
     finally:
         staged.discard()
-    return _finish(call, answer)
+    return _finish(call, destination, answer)
 
 
 def move(call: Call) -> Response:
@@ -68,7 +69,7 @@ def move(call: Call) -> Response:
 
     def apply(tx: WriteTransaction) -> Placed:
         _check_destination(call, destination)
-        placed = call.site.folder.move(call.inside, call.site.inside(destination))
+        placed = call.site.folder.move(call.inside, call.site.inside(destination), sync=False)
         tx.move_properties(call.resource, destination)
         return placed
 
@@ -77,7 +78,8 @@ def move(call: Call) -> Response:
         (Effect(call.resource, Reach.TREE), Effect(destination, Reach.TREE)),
         destroys=(call.resource, destination),
     )
-    return _finish(call, call.site.service.write(request, apply, precondition=precondition_of(call)))
+    answer = call.site.service.write(request, apply, precondition=precondition_of(call))
+    return _finish(call, destination, answer)
 
 
 def _write_of_copy(call: Call, destination: ResourcePath) -> WriteRequest:
@@ -117,9 +119,10 @@ def _check_destination(call: Call, destination: ResourcePath) -> None:
         raise RefusalError(412, "There is a resource at the Destination, and Overwrite is F.")
 
 
-def _finish(call: Call, answer: Placed | Refused) -> Response:
+def _finish(call: Call, destination: ResourcePath, answer: Placed | Refused) -> Response:
     if isinstance(answer, Refused):
         return refused(call, answer)
+    call.site.folder.sync(call.inside, call.site.inside(destination))
     created, replaced = answer
     if replaced is not None:
         replaced.purge()

@@ -17,7 +17,10 @@ __all__ = ["stored", "write_of"]
 
 
 def write_of(call: Call) -> WriteRequest:
-    """What PUT, MKCOL, DELETE or PROPPATCH would do to the resource that it names."""
+    """What PUT, MKCOL, DELETE or PROPPATCH would do to the resource that it names, as things are now.
+
+    To be asked inside the transaction: a document that is deleted before it begins makes of a PUT a new member.
+    """
     method = call.request.method
     if method == "DELETE":
         effect = Effect(call.resource, Reach.TREE)

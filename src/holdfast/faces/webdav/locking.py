@@ -42,7 +42,8 @@ def unlock(call: Call) -> Response:
     text = call.header(b"lock-token")
     if text is None:
         raise RefusalError(400, "UNLOCK needs a Lock-Token header that names the lock to release.")
-    answer = call.site.service.release(call.resource, parse_lock_token(text), call.principal.name)
+    token = parse_lock_token(text)
+    answer = call.site.service.release(call.resource, token, call.principal.name, condition=call.condition)
     if isinstance(answer, Refused):
         return refused(call, answer, scope_status=409)
     return Response(204, [], awaits_sync=True)

@@ -43,17 +43,18 @@ def put(call: Call) -> Response:
 
         def apply(tx: WriteTransaction) -> tuple[bool, str]:
             call.refuse_new_member_of_missing_parent()
-            created, resource = call.site.folder.place(staged, call.inside)
+            created, resource = call.site.folder.place(staged, call.inside, sync=False)
             if created:
                 # What a killed process may have left of an older resource of this name.
                 tx.remove_properties(call.resource)
             return created, resource.etag or ""
 
-        answer = call.site.service.write(write_of(call), apply, precondition=precondition_of(call))
+        answer = call.site.service.write(lambda: write_of(call), apply, precondition=precondition_of(call))
     finally:
         staged.discard()
     if isinstance(answer, Refused):
         return refused(call, answer)
+    call.site.folder.sync(call.inside)
     created, etag = answer
     headers = [("ETag", etag)]
     if modified is not None:
@@ -133,15 +134,18 @@ def mkcol(call: Call) -> Response:
 
     def apply(tx: WriteTransaction) -> None:
         call.refuse_new_member_of_missing_parent()
-        call.site.folder.make_collection(call.inside)
+        call.site.folder.make_collection(call.inside, sync=False)
         tx.remove_properties(call.resource)
         for item in properties:
             tx.put_property(item)
 
     if call.site.folder.stat(call.inside) is not None:
         raise RefusalError(405, "There is a resource at this URL already.", headers=ALLOW_COLLECTION)
-    answer = call.site.service.write(write_of(call), apply, precondition=precondition_of(call))
-    return refused(call, answer) if isinstance(answer, Refused) else Response(201, [])
+    answer = call.site.service.write(lambda: write_of(call), apply, precondition=precondition_of(call))
+    if isinstance(answer, Refused):
+        return refused(call, answer)
+    call.site.folder.sync(call.inside)
+    return Response(201, [])
 
 
 def _extended(call: Call, body: bytes) -> list[DeadProperty]:
@@ -169,12 +173,13 @@ def delete(call: Call) -> Response:
         raise RefusalError(400, "DELETE of a collection takes Depth infinity only (RFC 4918 section 9.6.1).")
 
     def apply(tx: WriteTransaction) -> Detached:
-        detached = call.site.folder.detach(call.inside)
+        detached = call.site.folder.detach(call.inside, sync=False)
         tx.remove_properties(call.resource)
         return detached
 
-    answer = call.site.service.write(write_of(call), apply, precondition=precondition_of(call))
+    answer = call.site.service.write(lambda: write_of(call), apply, precondition=precondition_of(call))
     if isinstance(answer, Refused):
         return refused(call, answer)
+    call.site.folder.sync(call.inside)
     answer.purge()
     return Response(204, [], awaits_sync=True)
