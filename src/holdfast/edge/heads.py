@@ -43,7 +43,9 @@ def body_length(body: Body) -> int | None:
     return None
 
 
-def encode_head(response: Response, length: int | None, defaults: str, *, chunked: bool, connection: str) -> bytes:
+def encode_head(
+    response: Response, length: int | None, defaults: str, connection: str, *, chunked: bool = False
+) -> bytes:
     """The head up to and with its empty line.
 
     `defaults` are whole lines for every answer (Date, Server); `connection` is a whole line or empty.

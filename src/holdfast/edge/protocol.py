@@ -64,6 +64,16 @@ _IDLE, _HEAD, _BODY = _Phase.IDLE, _Phase.HEAD, _Phase.BODY
 _HOT, _COLD, _ASGI, _IGNORED = _Mode.HOT, _Mode.COLD, _Mode.ASGI, _Mode.IGNORED
 
 
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """Where trailers go: they are read and forgotten (RFC 9110 section 6.5.1)."""
+
+    def append(self, _field: tuple[bytes, bytes], /) -> None:
+        """Forget it."""
+
+
+_NOWHERE: Final = _Nowhere()
+
+
 class HoldfastProtocol(HttpToolsProtocol):
     """Give uvicorn a subclass made by `protocol_class`, which sets `runtime`."""
 
@@ -239,12 +249,12 @@ class HoldfastProtocol(HttpToolsProtocol):
         self._since = self._sweep.now
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field; trailers are read and forgotten (RFC 9110 section 6.5.1)."""
-        if self._phase is _HEAD:
-            self.headers.append((name.lower(), value))
+        """One field."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is here: choose who gets the request."""
+        fields, self.headers = self.headers, _NOWHERE
         self._phase = _BODY
         self._since = self._sweep.now
         self._window = 0
@@ -252,7 +262,7 @@ class HoldfastProtocol(HttpToolsProtocol):
             self._mode = _IGNORED
             return
         try:
-            self._begin(self.headers)
+            self._begin(fields)
         except BadRequestError as error:
             self._mode = _IGNORED
             self._refuse(problem(error.status, str(error)))
@@ -310,6 +320,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         self.scope["headers"] = fields
         self.expect_100_continue = _expects_continue(headers)
         super().on_headers_complete()
+        self.headers = _NOWHERE
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
@@ -384,13 +395,15 @@ class HoldfastProtocol(HttpToolsProtocol):
         """Write the answer to the request at hand, whose body is bytes; close where it is the last."""
         body = cast("bytes", response.body)
         keep = not self._last
+        connection = "" if keep and not self._http10 else _KEEP_ALIVE if keep else _CLOSE
+        defaults = self.runtime.defaults(self.server_state.default_headers)
         try:
-            head = self.head_of(response, len(body), chunked=False, keep=keep, http10=self._http10)
+            head = encode_head(response, len(body), defaults, connection)
         except HeadError:
             logger.exception("an answer could not be sent; 500 was sent in its place")
             response = problem(500, "The server failed to answer this request; its log says more.")
             body = cast("bytes", response.body)
-            head = self.head_of(response, len(body), chunked=False, keep=keep, http10=self._http10)
+            head = encode_head(response, len(body), defaults, connection)
         bodiless = self._request.method == "HEAD" or response.status in BODILESS
         self.transport.write(head if bodiless else head + body)
         self.server_state.total_requests += 1
@@ -429,7 +442,7 @@ class HoldfastProtocol(HttpToolsProtocol):
         """The head as bytes; raises HeadError."""
         connection = "" if keep and not http10 else _KEEP_ALIVE if keep else _CLOSE
         defaults = self.runtime.defaults(self.server_state.default_headers)
-        return encode_head(response, length, defaults, chunked=chunked, connection=connection)
+        return encode_head(response, length, defaults, connection, chunked=chunked)
 
     def answered(self, *, keep: bool, unread: bool) -> None:
         """A cycle has sent its answer."""

@@ -69,6 +69,7 @@ def body_length_of(headers: Headers) -> int | None:
     text = headers.get(b"content-length")
     if text is None:
         return 0
-    if not (text.isascii() and text.isdigit()):
-        raise BadRequestError(400, "The Content-Length is not one number.")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequestError(400, "The Content-Length is not one number.") from None
