@@ -22,7 +22,7 @@ help: ## Show what there is
 serve: ## Serve the folder DIR over WebDAV (more flags in ARGS); sets everything up on the first run
 	@if [ -z "$(DIR)" ]; then \
 	  echo 'Which folder? For example: make serve DIR=~/Documents' >&2; exit 2; fi
-	@$(MAKE) --no-print-directory $(VENV)/.serve-ready
+	@$(MAKE) --no-print-directory --silent $(VENV)/.serve-ready
 	@exec $(BIN)/holdfast serve "$(DIR)" $(ARGS)
 
 test: $(VENV)/.dev-ready ## Run all tests: first those that need the machine for themselves, then the rest in parallel
