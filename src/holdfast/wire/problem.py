@@ -58,20 +58,13 @@ _OTHER_TYPES: Final = (
 _BY_TYPE: Final = dict(_XML_TYPES + _OTHER_TYPES)
 _XML_FIRST: Final = tuple(name for name, _ in _XML_TYPES + _OTHER_TYPES)
 _JSON_FIRST: Final = tuple(name for name, _ in _OTHER_TYPES + _XML_TYPES)
-_BROWSER: Final = "text/html"
 
 
 def choose_representation(accept: str | None, *, prefers_xml: bool) -> Representation:
-    """The form to answer in. Where Accept leaves it open, or allows none of ours, XML or else problem+json.
-
-    A client that names `text/html` and names nothing else of ours with the same weight gets the page.
-    """
+    """The form to answer in. Where Accept leaves it open, or allows none of ours, XML or else problem+json."""
     if accept is None or accept == "*/*":
         return Representation.XML if prefers_xml else Representation.JSON
     offered = _XML_FIRST if prefers_xml else _JSON_FIRST
-    if _BROWSER in accept:
-        # A browser lists text/html first and application/xml with less weight; a tie is a person's too.
-        offered = (_BROWSER, *offered)
     chosen = choose(accept, offered)
     if chosen is None:
         return Representation.XML if prefers_xml else Representation.JSON

@@ -25,7 +25,8 @@ _WEIGHT: Final = re.compile(r"[ \t]*q[ \t]*=[ \t]*([01](?:\.[0-9]{0,9})?)[ \t]*"
 def choose(accept: str | None, offered: Sequence[str]) -> str | None:
     """The offered media type (lower case, without parameters) that the field likes best; None if it likes none.
 
-    Among equals the earlier offer wins. An absent field, or one in which nothing can be understood,
+    Among equals one that is named wins over one that a wildcard allows (`application/json, */*`), then
+    the earlier offer. An absent field, or one in which nothing can be understood,
     likes everything. Parameters of a media range other than its weight are not compared.
     """
     return _choose(accept[:MAX_ACCEPT_LENGTH] if accept else "", tuple(offered))
@@ -37,21 +38,21 @@ def _choose(accept: str, offered: tuple[str, ...]) -> str | None:
     if not ranges:
         return offered[0] if offered else None
     best: str | None = None
-    best_weight = 0.0
+    best_rank = (0.0, 3)
     for media_type in offered:
-        weight = _weight(media_type, ranges)
-        if weight > best_weight:
-            best, best_weight = media_type, weight
+        rank = _rank(media_type, ranges)
+        if rank[0] > 0 and rank > best_rank:
+            best, best_rank = media_type, rank
     return best
 
 
-def _weight(media_type: str, ranges: dict[str, float]) -> float:
-    """The most specific range that matches decides."""
+def _rank(media_type: str, ranges: dict[str, float]) -> tuple[float, int]:
+    """The weight of the most specific range that matches, and how specific that is: 2, 1 or 0."""
     kind = media_type.split("/", 1)[0]
-    for candidate in (media_type, f"{kind}/*", "*/*"):
+    for specific, candidate in ((2, media_type), (1, f"{kind}/*"), (0, "*/*")):
         if candidate in ranges:
-            return ranges[candidate]
-    return 0.0
+            return ranges[candidate], specific
+    return 0.0, 0
 
 
 def _media_ranges(accept: str) -> dict[str, float]:
