@@ -114,7 +114,9 @@ def render_refusal(
         said = f"<H:title>{escape(title)}</H:title><H:detail>{escape(detail)}</H:detail>"
         body = render_error(f'{condition_xml or ""}<H:problem xmlns:H="{HOLDFAST}">{said}</H:problem>')
     elif representation is Representation.JSON:
-        body = encode_problem(Problem(type=problem_type, title=title, status=status, detail=detail))
+        # A lone surrogate, from a name on disk that is not UTF-8, has no place in JSON text.
+        sayable = detail.encode("utf-8", "replace").decode()
+        body = encode_problem(Problem(type=problem_type, title=title, status=status, detail=sayable))
     else:
         body = render_refusal_page(status, title, detail)
     return Response(status, refusal_headers(representation), body)
