@@ -87,7 +87,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def mint_fencing_token(self) -> int:
-        """The next number: rising, never given twice, also after a crash or power loss, gaps allowed."""
+        """The next number: rising, never given twice, also after a crash or power loss, gaps allowed.
+
+        It is given once the transaction has committed; what an undone one minted may be minted again.
+        """
         ...
 
     def append(self, event: Event) -> int:

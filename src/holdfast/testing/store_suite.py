@@ -87,7 +87,7 @@ class StoreSuite(PropertySuite):
     def test_locks_below_are_the_strict_descendants_in_path_order(self, store: Store, prefix: str) -> None:
         roots = [f"{prefix}/{name}" for name in TRICKY_NAMES]
         with store.write() as tx:
-            for root in reversed(roots):
+            for root in reversed(["/", *roots]):
                 tx.insert(lock_on(tx, root))
         with store.read() as tx:
             for text in ["/", *roots]:
@@ -101,7 +101,7 @@ class StoreSuite(PropertySuite):
     def test_locks_on_members_are_those_one_step_below_in_path_order(self, store: Store, prefix: str) -> None:
         roots = [f"{prefix}/{name}" for name in [*TRICKY_NAMES, "z/1/2/3", "z0", "z"]]
         with store.write() as tx:
-            for root in roots:
+            for root in ["/", *roots]:
                 for number in range(3):
                     tx.insert(lock_on(tx, root, lock_id=f"{number} {root}", scope=LockScope.SHARED))
         with store.read() as tx:

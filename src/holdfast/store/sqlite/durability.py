@@ -33,9 +33,6 @@ from holdfast.store.protocol import StoreError
 
 __all__ = ["LogSync"]
 
-# Where the system has no fdatasync (macOS), fsync does more than is needed.
-_sync_file = getattr(os, "fdatasync", os.fsync)
-
 
 class LogSync:
     """Counts commits and makes them durable on demand; callers in parallel share one fsync."""
@@ -87,7 +84,8 @@ class LogSync:
         self._turn.release()
         failure: OSError | None = None
         try:
-            _sync_file(self._file)
+            # Where the system has no fdatasync (macOS), fsync does more than is needed.
+            getattr(os, "fdatasync", os.fsync)(self._file)
         except OSError as error:
             failure = error
         finally:

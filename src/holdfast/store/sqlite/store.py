@@ -122,6 +122,8 @@ class SqliteStore:
                     anchor = resumed.anchor
                     keeper.execute(queries.SKIP_FENCING_TOKENS)
                     keeper.execute(queries.WRITE_ANCHOR, (anchor.wall_us, anchor.uptime_us, anchor.boot))
+                # Also the proof that the file can be written: SQLite begins on a read-only one without complaint.
+                keeper.execute(queries.WRITE_LATEST_INSTANT, (resumed.now_us(),))
                 keeper.execute("COMMIT")
             except BaseException:
                 keeper.execute("ROLLBACK")
@@ -224,11 +226,14 @@ class SqliteStore:
 
     def _begin_immediate(self, session: Session) -> None:
         try:
-            session.cursor.execute("BEGIN IMMEDIATE")
+            try:
+                session.cursor.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
         except sqlite3.Error as error:
-            if not is_busy(error):
-                raise explain(error, self.path) from error
-            patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+            raise explain(error, self.path) from error
 
     def _commit(self, session: Session, tx: SqliteWriteTransaction) -> int:
         """Commit; returns the fencing ceiling that must be on disk before the tokens are given out, or 0."""
