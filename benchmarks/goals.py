@@ -44,8 +44,10 @@ class Verdict:
     work: str
     goal: str
     measured: str
-    with_fsync: str
     passed: bool | None
+    by_cpu: str
+    """The same ratio by processor time per operation, which a busy neighbour disturbs less."""
+    with_fsync: str
 
 
 _HELD = ("CYCLE1", "CYCLE16", "CYCLEPUT1", "CYCLEPUT16", "LOCK423", "PUT423")
@@ -85,26 +87,28 @@ def _judge_rate(goal: Goal, results: Results) -> Verdict:
         against = f"{goal.factor:g}x itself with none"
     elif goal.other_workload:
         against += f" ({WORKLOADS[goal.other_workload].title})"
-    ratio = _ratio(goal, OURS, results)
+    rate, cpu = _ratios(goal, OURS, results)
     return Verdict(
         work,
         f"at least {against}",
-        _show(ratio),
-        _show(_ratio(goal, OURS_WITH_FSYNC, results), ""),
-        None if ratio is None else ratio >= goal.factor,
+        _show(rate, "not measured"),
+        None if rate is None else rate >= goal.factor,
+        _show(cpu),
+        _show(_ratios(goal, OURS_WITH_FSYNC, results)[0]),
     )
 
 
-def _ratio(goal: Goal, ours: str, results: Results) -> float | None:
+def _ratios(goal: Goal, ours: str, results: Results) -> tuple[float | None, float | None]:
+    """By operations a second, and by the processor time of each."""
     mine = results.cells.get((goal.workload, f"{ours}+held" if goal.with_held else ours))
-    other = ours if goal.with_held else goal.other
-    theirs = results.cells.get((goal.other_workload or goal.workload, other))
+    theirs = results.cells.get((goal.other_workload or goal.workload, ours if goal.with_held else goal.other))
     if mine is None or theirs is None or not mine.is_valid or not theirs.is_valid:
-        return None
-    return mine.rate / theirs.rate
+        return None, None
+    by_cpu = theirs.cpu_us_median / mine.cpu_us_median if mine.cpu_us_median else None
+    return mine.rate / theirs.rate, by_cpu
 
 
-def _show(ratio: float | None, missing: str = "not measured") -> str:
+def _show(ratio: float | None, missing: str = "") -> str:
     return missing if ratio is None else f"{ratio:.2f}x"
 
 
@@ -118,6 +122,7 @@ def _judge_memory(goal: MemoryGoal, results: Results) -> Verdict:
         f"memory with {results.settings.held:,} locks held" if goal.with_held else "memory, idle",
         f"at most {goal.mib:g} MiB",
         "not measured" if figure is None else f"{figure:.0f} MiB",
-        "" if with_fsync is None else f"{with_fsync:.0f} MiB",
         None if figure is None else figure <= goal.mib,
+        "",
+        "" if with_fsync is None else f"{with_fsync:.0f} MiB",
     )

@@ -32,11 +32,11 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A running server. All its processes are in one session, which carries the first one's id."""
+    """A running server. All its processes are in one session, which carries the id of ``process``, the first one."""
 
     peer: Peer
     port: int
-    session: int
+    process: subprocess.Popen[bytes]
     is_whole: bool
     idle_mib: float
 
@@ -47,11 +47,18 @@ class Instance:
 
     def memory_mib(self) -> float:
         """The proportional set size of all its processes, in MiB."""
-        return sum(map(_pss_kib, _processes(self.session))) / 1024
+        return sum(map(_pss_kib, _processes(self.process.pid))) / 1024
+
+    def end(self) -> str:
+        """How the server has ended by itself, or nothing while it runs."""
+        status = self.process.poll()
+        if status is None:
+            return ""
+        return f"the server was ended by signal {-status}" if status < 0 else f"the server ended with status {status}"
 
     def cpu_seconds(self) -> float:
         """What all its present processes have used of the processor so far, user and system."""
-        return sum(map(_cpu_ticks, _processes(self.session))) / _TICKS
+        return sum(map(_cpu_ticks, _processes(self.process.pid))) / _TICKS
 
 
 @contextlib.contextmanager
@@ -79,7 +86,7 @@ def running(peer: Peer, folder: Path, *, held: int, is_whole: bool, extra: tuple
         _wait_until_it_serves(peer, place.port, process, folder)
         time.sleep(1.0)  # workers that are still starting belong to the idle figure
         idle = sum(map(_pss_kib, _processes(process.pid))) / 1024
-        yield Instance(peer, place.port, process.pid, is_whole, idle)
+        yield Instance(peer, place.port, process, is_whole, idle)
     finally:
         _end(process)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.goals import judge
@@ -23,8 +22,8 @@ def as_markdown(results: Results, command: str) -> str:
     parts = [f"`{command}`: {os.cpu_count()} cores, {rounds}. Ratios hold within one run only."]
     verdicts = list(judge(results))
     if "holdfast" in results.servers and verdicts:
-        rows = [[v.work, v.goal, v.measured, v.with_fsync, _VERDICTS[v.passed]] for v in verdicts]
-        parts += ["## Goals", _table(["work", "goal", "measured", "with fsync", ""], rows)]
+        rows = [[v.work, v.goal, v.measured, _VERDICTS[v.passed], v.by_cpu, v.with_fsync] for v in verdicts]
+        parts += ["## Goals", _table(["work", "goal", "measured", "", "by CPU", "with fsync"], rows)]
     parts += ["## Operations a second", _cells(results, _rate)]
     parts += ["## The server's processor time per operation, in microseconds", _cells(results, _cpu)]
     parts += ["## Memory (PSS, MiB)", _memory(results)]
@@ -57,7 +56,7 @@ def _cell(results: Results, workload: Workload, label: str, show: Callable[[Cell
     cell = results.cells.get((workload.name, label))
     if cell is None:
         return "-"
-    if not cell.results:
+    if cell.fault or not cell.results:
         return "failed"
     return show(cell) if cell.is_valid else f"{show(cell)} INVALID ({cell.wrong_share:.0%} wrong)"
 
@@ -69,7 +68,7 @@ def _rate(cell: Cell) -> str:
 
 
 def _cpu(cell: Cell) -> str:
-    return f"{statistics.median(cell.cpu_us):,.0f}"
+    return f"{cell.cpu_us_median:,.0f}"
 
 
 def _memory(results: Results) -> str:

@@ -53,6 +53,11 @@ class Cell:
         return statistics.median(result.rate for result in self.results) if self.results else 0.0
 
     @property
+    def cpu_us_median(self) -> float:
+        """The median of the server's processor time per operation, in microseconds."""
+        return statistics.median(self.cpu_us) if self.cpu_us else 0.0
+
+    @property
     def wrong_share(self) -> float:
         """The share of operations, over all rounds, with a status that was not expected."""
         wrong = sum(result.wrong for result in self.results)
@@ -172,7 +177,7 @@ def _measure_once(workload: Workload, target: _Target, cell: Cell, settings: Set
     try:
         result = run_load(instance.port, cycle, settings.seconds, warm_seconds=settings.warm_seconds, seed=number + 1)
     except GeneratorError as error:
-        cell.fault = str(error)
+        cell.fault = instance.end() or str(error)
         return
     spent = instance.cpu_seconds() - before
     cell.results.append(result)

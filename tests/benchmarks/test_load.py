@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 
 import pytest
+
 from benchmarks.load import Cycle, GeneratorError, Step, run_load
 
 pytestmark = pytest.mark.tool("cc")
