@@ -7,10 +7,10 @@ Owns: which of the service's refusals becomes which WebDAV answer (RFC 4918 sect
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from holdfast.core.decisions import Contention, Refusal, Refused
-from holdfast.core.model import Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.errors import RefusalError
@@ -23,7 +23,13 @@ from holdfast.wire.davxml_write import (
     status_response,
 )
 from holdfast.wire.exchange import Request, Response
-from holdfast.wire.locked import ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.locked import (
+    ContendingLock,
+    LockedAnswer,
+    locked_conditions,
+    locked_response,
+    retry_after,
+)
 from holdfast.wire.problem import render_refusal
 
 __all__ = ["refusal_answer", "refused"]
@@ -76,28 +82,35 @@ def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
     members = _only_members(call, refusal.contentions)
     if members:
         return _multistatus(call, members, condition)
-    answer = LockedAnswer(
-        resource=call.resource,
-        locks=tuple(ContendingLock.of(lock) for lock in _distinct(refusal.contentions)),
-        condition=condition,
-        now=call.site.clock.now(),
-        wall_offset=call.site.clock.wall_offset(),
-    )
+    answer = _answer(call, call.resource, refusal.contentions, condition)
     office = _OFFICE.search(call.client) is not None
     return locked_response(answer, call.header(b"accept"), office=office)
 
 
+def _answer(
+    call: Call, resource: ResourcePath, contentions: Iterable[Contention], condition: Condition
+) -> LockedAnswer:
+    distinct = {item.lock.id: item.lock for item in contentions}
+    return LockedAnswer(
+        resource=resource,
+        locks=tuple([ContendingLock.of(lock) for lock in distinct.values()]),
+        condition=condition,
+        now=call.site.clock.now(),
+        wall_offset=call.site.clock.wall_offset(),
+    )
+
+
 def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[ResourcePath, list[Contention]]:
-    """By resource, when all in the way lies below what the request names; empty when the request itself is locked."""
+    """By resource, when all in the way lies below what the request changes; empty when that itself is locked."""
     if contentions[0].resource == call.resource:
         return {}
-    destination = call.destination if call.request.method in {"COPY", "MOVE"} else None
+    method = call.request.method
+    trees = [call.resource] if method != "COPY" else []  # nothing in a COPY's source stands in its way
+    if method in {"COPY", "MOVE"} and call.destination is not None:
+        trees.append(call.destination)
     by_resource: dict[ResourcePath, list[Contention]] = {}
     for item in contentions:
-        below = item.resource.is_below(call.resource) or (
-            destination is not None and item.resource.is_below(destination)
-        )
-        if not below:
+        if not any(item.resource.is_below(tree) for tree in trees):
             return {}
         by_resource.setdefault(item.resource, []).append(item)
     return by_resource
@@ -106,15 +119,13 @@ def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[Resou
 def _multistatus(call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition) -> Response:
     """207: each member in the way with its own 423 and error element (RFC 4918 sections 9.6.1, 9.8.5, 9.9.2)."""
     responses: list[str] = []
+    longest = 1
     for resource, contentions in list(members.items())[:_MOST_MEMBERS]:
-        hrefs = [lock.root.href() for lock in _distinct(tuple(contentions))]
-        responses.append(status_response(resource.href(), 423, error_element(condition_xml(condition, hrefs))))
+        answer = _answer(call, resource, contentions, condition)
+        longest = max(longest, retry_after(answer))
+        responses.append(status_response(resource.href(), 423, error_element(locked_conditions(answer))))
     if condition is Condition.NO_CONFLICTING_LOCK:
         # Only LOCK names the Request-URI too (section 9.10.3); DELETE, COPY and MOVE leave 424 out.
         responses.append(status_response(call.resource.href(collection=True), 424))
-    headers = [("Content-Type", XML_CONTENT_TYPE), ("Cache-Control", "no-store")]
+    headers = [("Content-Type", XML_CONTENT_TYPE), ("Cache-Control", "no-store"), ("Retry-After", str(longest))]
     return Response(207, headers, render_multistatus(responses))
-
-
-def _distinct(contentions: tuple[Contention, ...]) -> list[Lock]:
-    return list({item.lock.id: item.lock for item in contentions}.values())
