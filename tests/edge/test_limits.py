@@ -11,7 +11,7 @@ from tests.edge.test_bodies import resident_kib
 from tests.edge.tiny import Edge, TinyFace, echo, wait_until
 
 KIB = 1024
-QUICK = Limits(head_s=0.15, body_window_s=0.15, idle_s=0.15, linger_s=0.15, tick_s=0.02)
+TICK_S = 0.02
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_64_kib_of_fields_are_still_fine(face):
 
 
 def test_a_head_that_comes_too_slowly_is_408(face):
-    with Edge(face, limits=QUICK) as edge:
+    with Edge(face, limits=Limits(head_s=0.2, tick_s=TICK_S)) as edge:
         with edge.connect() as client:
             client.send(b"GET /dav/x HTTP/1.1\r\nHost:")
             assert client.answer().status == 408
@@ -150,7 +150,7 @@ def test_a_head_that_comes_too_slowly_is_408(face):
 
 @pytest.mark.parametrize("head", ["Content-Length: 10", "Content-Length: 1000000", "Transfer-Encoding: chunked"])
 def test_a_body_that_comes_too_slowly_is_408_and_no_face_is_called(face, head):
-    with Edge(face, limits=QUICK) as edge:
+    with Edge(face, limits=Limits(body_window_s=0.2, tick_s=TICK_S)) as edge:
         with edge.connect() as client:
             client.send(f"PUT /dav/x HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n")
             assert client.answer().status == 408
@@ -160,13 +160,13 @@ def test_a_body_that_comes_too_slowly_is_408_and_no_face_is_called(face, head):
 
 
 def test_a_body_for_the_application_that_does_not_come_ends_the_connection(face):
-    with Edge(face, limits=QUICK) as edge, edge.connect() as client:
+    with Edge(face, limits=Limits(body_window_s=0.2, tick_s=TICK_S)) as edge, edge.connect() as client:
         client.send("PUT /asgi HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
         assert client.is_closed_by_server()
 
 
 def test_an_idle_connection_is_closed_without_a_word(face):
-    with Edge(face, limits=QUICK) as edge, edge.connect() as fresh, edge.connect() as used:
+    with Edge(face, limits=Limits(idle_s=0.5, tick_s=TICK_S)) as edge, edge.connect() as fresh, edge.connect() as used:
         assert used.ask("GET", "/dav/x").status == 200
         assert used.rest() == b""
         assert fresh.rest() == b""
@@ -180,12 +180,15 @@ def test_a_face_may_take_longer_than_any_limit_for_clients(face):
     never = threading.Event()
     face.answer = slowly
     face.brief = False
-    with Edge(face, limits=QUICK) as edge, edge.connect() as client:
+    with (
+        Edge(face, limits=Limits(head_s=0.2, body_window_s=0.2, idle_s=0.3, stall_s=0.2, tick_s=TICK_S)) as edge,
+        edge.connect() as client,
+    ):
         assert client.ask("GET", "/dav/x").status == 200
 
 
 def test_a_client_that_goes_on_sending_after_a_refusal_is_cut_off(face):
-    with Edge(face, limits=QUICK) as edge, edge.connect() as client:
+    with Edge(face, limits=Limits(linger_s=0.2, tick_s=TICK_S)) as edge, edge.connect() as client:
         client.send(b"rubbish\r\n\r\n")
         with pytest.raises(ConnectionError):
             client.send(b"x" * 100_000_000)

@@ -63,6 +63,15 @@ def test_two_workers_serve_one_port_and_stop_cleanly(number):
         assert not any(is_running(pid) for pid in workers)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_alone_stops_cleanly(number):
+    with started("single") as process:
+        assert ask(int(process.stdout.readline())) == process.pid
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stdout.read() == "stopped\n"
+
+
 def test_a_worker_that_dies_is_replaced_and_the_port_stays_open():
     with started() as process:
         port = int(process.stdout.readline())

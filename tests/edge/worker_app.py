@@ -1,4 +1,4 @@
-"""A program that supervises workers on a given port, for the tests to start, kill and stop."""
+"""A program that serves on a free port, alone or with two workers, for the tests to start, kill and stop."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def serve_worker(settings, sockets, on_ready):
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
+    if sys.argv[1] == "single":
+        serve_worker("single", [listening], lambda: print(port, flush=True))
+        print("stopped", flush=True)
+        sys.exit(0)
     code = supervise(serve_worker, sys.argv[1], [listening], 2, on_ready=lambda: print(port, flush=True))
     print("stopped", code, flush=True)
     sys.exit(code)

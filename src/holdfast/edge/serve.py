@@ -6,13 +6,14 @@ Owns: uvicorn's configuration and the start and stop of a server. Must not know:
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -21,6 +22,11 @@ from holdfast.edge.runtime import Runtime
 from holdfast.edge.settings import EdgeConfig
 
 __all__ = ["Server", "Tls", "serve"]
+
+
+_FILES_PER_CONNECTION: Final = 3
+"""Its socket, the duplicate that a file is sent through, and that file or an upload."""
+_FILES_BESIDE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,13 @@ class Server:
                 signal.signal(number, handler)
 
 
+def _allow_open_files(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft not in {resource.RLIM_INFINITY, hard} and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(
     app: Any,
     config: EdgeConfig,
@@ -118,5 +131,9 @@ def serve(
     graceful_s: float = 10.0,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts."""
+    """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts.
+
+    The process may afterwards open as many files as its connections need, where the system lets it.
+    """
+    _allow_open_files(config.limits.connections * _FILES_PER_CONNECTION + _FILES_BESIDE)
     Server(app, config, tls=tls, graceful_s=graceful_s, on_ready=on_ready).run(sockets)
