@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -23,7 +23,8 @@ PATHS = ["/", "/dav", "/dav/a", "/dav/a/b", "/dav/a/b/c", "/dav/ab", "/dav/x"]
 # The deep paths meet more often than the others do.
 RESOURCES = st.sampled_from([*PATHS[1:], *PATHS[2:5], *PATHS])
 PRINCIPALS = st.sampled_from(["ann", "bob"])
-SCOPES = st.sampled_from(LockScope)
+# Shared locks stand together, and only then is there more than one lock to reason about.
+SCOPES = st.sampled_from([LockScope.SHARED, LockScope.SHARED, LockScope.EXCLUSIVE])
 DEPTHS = st.sampled_from([Depth.ZERO, Depth.INFINITY])
 SECONDS = st.integers(1, 40)
 REACHES = st.sampled_from(Reach)
@@ -207,6 +208,21 @@ class Walk(RuleBasedStateMachine):
         lists = self.lists(mode, principal, resource)
         self.change([(resource, Reach.TREE)], (resource,), principal, lists, True, resource)
 
+    @rule(which=st.integers(0, 9), reach=REACHES)
+    def write_to_what_is_locked_as_its_holder(self, which: int, reach: Reach) -> None:
+        live = self.oracle.live()
+        if live:
+            held = live[which % len(live)]
+            lists = self.lists("own", held.principal, held.root)
+            self.change([(held.root, reach)], (), held.principal, lists, False, held.root)
+
+    @rule(which=st.integers(0, 9), scope=SCOPES, depth=DEPTHS, principal=PRINCIPALS)
+    def acquire_beside(self, which: int, scope: LockScope, depth: Depth, principal: str) -> None:
+        live = self.oracle.live()
+        if live:
+            root = live[which % len(live)].root
+            self.acquire(root, principal, scope, depth, 40, mapped=True, mode="none", otherwise=False)
+
     @rule(source=RESOURCES, destination=RESOURCES, principal=PRINCIPALS, mode=MODES)
     def move(self, source: str, destination: str, principal: str, mode: str) -> None:
         effects = [(source, Reach.TREE), (destination, Reach.TREE)]
@@ -297,7 +313,8 @@ class SqliteWalk(Walk):
     kind = "sqlite"
 
 
-@pytest.mark.parametrize(("machine", "walks", "steps"), [(Walk, 60, 40), (SqliteWalk, 25, 40)])
+@pytest.mark.timeout(400)  # some seconds, unless a failure is being made small
+@pytest.mark.parametrize(("machine", "walks", "steps"), [(Walk, 200, 40), (SqliteWalk, 40, 40)])
 def test_the_service_agrees_with_the_oracle_after_every_step(machine: type[Walk], walks: int, steps: int):
     run_state_machine_as_test(
         machine,
@@ -306,6 +323,7 @@ def test_the_service_agrees_with_the_oracle_after_every_step(machine: type[Walk]
             stateful_step_count=steps,
             deadline=None,
             derandomize=True,
+            phases=(Phase.generate, Phase.shrink),
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
