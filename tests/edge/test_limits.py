@@ -139,6 +139,13 @@ def test_64_kib_of_fields_are_still_fine(face):
         assert client.ask("GET", "/dav/x", fields="A: " + "b" * 60_000 + "\r\n").status == 200
 
 
+def test_many_requests_in_few_packets_are_not_taken_for_a_large_head(face):
+    request = b"GET /dav/x HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 1000 + b"\r\n\r\n"
+    with Edge(face) as edge, edge.connect() as client:
+        client.send(request * 500)
+        assert {client.answer().status for _ in range(500)} == {200}
+
+
 def test_a_head_that_comes_too_slowly_is_408(face):
     with Edge(face, limits=Limits(head_s=0.2, tick_s=TICK_S)) as edge:
         with edge.connect() as client:

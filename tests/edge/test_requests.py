@@ -159,6 +159,14 @@ def test_an_upgrade_that_is_not_supported_is_ignored(face):
         assert [client.answer().body.split(b"\n")[1] for _ in range(3)] == [b"/dav/1", b"/dav/2", b"/dav/3"]
 
 
+def test_thousands_of_pipelined_requests_that_ask_for_an_upgrade_are_requests_as_any_other():
+    one = b"PUT /dav/%d HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi"
+    with Edge(TinyFace(echo)) as edge, edge.connect() as client:
+        client.send(b"".join(one % number for number in range(3000)))
+        for number in range(3000):
+            assert client.answer().body == b"PUT\n/dav/%d\n\nanonymous\nhi" % number
+
+
 def test_slow_credentials_are_checked_on_a_thread(face):
     with Edge(face) as edge, edge.connect() as client:
         got = client.ask("PUT", "/dav/x", b"body", "Authorization: Basic slow\r\n")
