@@ -20,9 +20,6 @@ __all__ = ["Migration", "connect", "create_file", "explain", "is_busy", "migrate
 _APPLICATION_ID: Final = 0x486F6C64
 """The letters `Hold` in the file's header: whose database this is (PRAGMA application_id)."""
 
-_CACHE_KIB: Final = 2048
-"""Page cache of one connection. A page that is not in it is copied from the system's cache, about 1 us."""
-
 _MAX_IDLE_LOG_BYTES: Final = 16 * 1024 * 1024
 """The log is cut to this when it is begun anew, so that one large transaction does not keep its size for ever."""
 
@@ -67,8 +64,11 @@ def create_file(path: Path) -> None:
         raise StoreError(msg) from error
 
 
-def connect(path: Path, *, busy_limit_s: float, cache_kib: int = _CACHE_KIB) -> sqlite3.Connection:
-    """A connection with all settings in place; raises StoreError when this is no usable Holdfast database."""
+def connect(path: Path, *, busy_limit_s: float, cache_kib: int = 2048) -> sqlite3.Connection:
+    """A connection with all settings in place; raises StoreError when this is no usable Holdfast database.
+
+    `cache_kib` bounds its page cache: a page that is not in it costs a copy from the system's, a few us.
+    """
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(
