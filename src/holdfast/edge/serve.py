@@ -66,6 +66,7 @@ class Server:
     ) -> None:
         """Requests that no face takes go to the ASGI `app`. What is in flight may take `graceful_s` to end."""
         self._runtime = Runtime(config)
+        self._connections = config.limits.connections
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -86,7 +87,11 @@ class Server:
         )
 
     def run(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve until `stop`, SIGINT or SIGTERM; returns after the graceful end. The sockets are closed."""
+        """Serve until `stop`, SIGINT or SIGTERM; returns after the graceful end. The sockets are closed.
+
+        The process may afterwards open as many files as its connections need, where the system lets it.
+        """
+        _allow_open_files(self._connections * _FILES_PER_CONNECTION + _FILES_BESIDE)
         try:
             with self._signals():
                 self._uvicorn.run(sockets=list(sockets))
@@ -131,9 +136,5 @@ def serve(
     graceful_s: float = 10.0,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts.
-
-    The process may afterwards open as many files as its connections need, where the system lets it.
-    """
-    _allow_open_files(config.limits.connections * _FILES_PER_CONNECTION + _FILES_BESIDE)
+    """Run one server on listening `sockets` until SIGINT or SIGTERM; `on_ready` is called once it accepts."""
     Server(app, config, tls=tls, graceful_s=graceful_s, on_ready=on_ready).run(sockets)
