@@ -101,6 +101,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_xml_elements: Annotated[
         Count, Meta(description="Elements, attributes and declarations in a request body; more: 400.")
     ] = 20_000
+    max_owner_bytes: Annotated[
+        int, Meta(ge=64, le=8192, description="Bytes of a lock's owner element, re-serialised; more: 413.")
+    ] = 8192
+    max_property_bytes: Annotated[Bytes, Meta(description="Bytes of one dead property, serialised; more: 507.")] = (
+        64 * _KIB
+    )
+    max_properties: Annotated[Count, Meta(description="Dead properties of one resource; one more: 507.")] = 1_000
+    max_path_bytes: Annotated[
+        int, Meta(ge=64, le=4096, description="Bytes of a path, decoded, as UTF-8; more: 400.")
+    ] = 4096
+    max_if_bytes: Annotated[
+        int, Meta(ge=64, le=16_384, description="Bytes of an If field, repeated ones joined; more: 400.")
+    ] = 16_384
+    max_timeout_bytes: Annotated[int, Meta(ge=64, le=1024, description="Bytes of a Timeout field; more: 400.")] = 1024
+    max_destination_bytes: Annotated[
+        int, Meta(ge=64, le=16_384, description="Bytes of a Destination field; more: 400.")
+    ] = 16_384
     propfind_infinity: Annotated[
         bool, Meta(description="Answer PROPFIND with Depth infinity; when off: 403 `propfind-finite-depth`.")
     ] = False

@@ -15,6 +15,7 @@ from socket import socket
 from typing import Final
 
 from holdfast.access.authenticator import Authenticator, NeedsWork
+from holdfast.access.basic import BASIC_CHALLENGE
 from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.clock import Clock
 from holdfast.config import Durability, Settings
@@ -26,7 +27,7 @@ from holdfast.edge.settings import SLOW, EdgeConfig, Slow, mounted
 from holdfast.edge.settings import Limits as EdgeLimits
 from holdfast.edge.workers import supervise
 from holdfast.faces.home import home
-from holdfast.faces.webdav.call import FaceSettings, Site
+from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
 from holdfast.listening import base_url, bind
@@ -34,12 +35,11 @@ from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
 from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
 
-__all__ = ["CHALLENGE", "MOUNT", "Application", "Sweeper", "run"]
+__all__ = ["MOUNT", "Application", "Sweeper", "run"]
 
 MOUNT: Final = ResourcePath("/dav")
 """Where the served folder stands in the one namespace."""
 
-CHALLENGE: Final = 'Basic realm="Holdfast", charset="UTF-8"'
 
 _logger = logging.getLogger("holdfast.server")
 
@@ -113,14 +113,17 @@ class Application:
             store=self.store,
             clock=self.store.clock,
             settings=FaceSettings(
-                xml=_xml_limits(settings), propfind_infinity=settings.propfind_infinity, syncs_files=durable
+                texts=_text_limits(settings),
+                xml=_xml_limits(settings),
+                propfind_infinity=settings.propfind_infinity,
+                syncs_files=durable,
             ),
         )
         users_file = None if settings.users_file is None else UsersFile(settings.users_file)
         authenticator = Authenticator(
             users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
         )
-        webdav = WebDavFace(self.site, challenge=CHALLENGE, retry_after_s=authenticator.retry_after_s)
+        webdav = WebDavFace(self.site, challenge=BASIC_CHALLENGE, retry_after_s=authenticator.retry_after_s)
         self.edge = EdgeConfig(
             route=mounted({MOUNT.text: webdav}, star=webdav),
             identifier=_Identifier(authenticator),
@@ -212,6 +215,18 @@ def _lock_limits(settings: Settings) -> Limits:
 def _xml_limits(settings: Settings) -> XmlLimits:
     limits = XmlLimits(settings.max_xml_bytes, settings.max_xml_depth, settings.max_xml_elements)
     return DEFAULT_LIMITS if limits == DEFAULT_LIMITS else limits
+
+
+def _text_limits(settings: Settings) -> TextLimits:
+    return TextLimits(
+        path_bytes=settings.max_path_bytes,
+        if_bytes=settings.max_if_bytes,
+        timeout_bytes=settings.max_timeout_bytes,
+        destination_bytes=settings.max_destination_bytes,
+        owner_bytes=settings.max_owner_bytes,
+        property_bytes=settings.max_property_bytes,
+        properties=settings.max_properties,
+    )
 
 
 def _edge_limits(settings: Settings) -> EdgeLimits:

@@ -55,6 +55,8 @@ def serve(
         Durability, Parameter(help="What a granted lock survives: power loss, or only a crash (faster).")
     ] = Durability.POWER,
     workers: Annotated[int, Parameter(help="Server processes that share the port and the locks.")] = 1,
+    max_locks: Annotated[int, Parameter(help="Locks kept in all; one more is refused.")] = 1_000_000,
+    max_locks_per_principal: Annotated[int, Parameter(help="Locks kept for one user; one more is refused.")] = 10_000,
 ) -> None:
     """Serve the folder DIR over WebDAV, with locks that hold.
 
@@ -85,6 +87,8 @@ def serve(
         tls_key=None if tls_key is None else tls_key.expanduser().resolve(),
         durability=durability,
         workers=workers,
+        max_locks=max_locks,
+        max_locks_per_principal=max_locks_per_principal,
     )
     _check_placement(settings)
     _check_tls(settings)

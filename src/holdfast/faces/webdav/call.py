@@ -11,7 +11,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.core.access import Principal, Role
 from holdfast.core.conditions import IfHeader
-from holdfast.core.paths import ResourcePath
+from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.files import Folder, Resource
 from holdfast.service import Claim, LockService
@@ -26,9 +26,22 @@ __all__ = ["Call", "FaceSettings", "Site"]
 _LONGEST_CLIENT = 200
 
 
+class TextLimits(msgspec.Struct, frozen=True):
+    """The longest texts that are taken, in bytes, and the most dead properties of one resource."""
+
+    path_bytes: int = 4096
+    if_bytes: int = 16_384
+    timeout_bytes: int = 1024
+    destination_bytes: int = 16_384
+    owner_bytes: int = 8192
+    property_bytes: int = 65_536
+    properties: int = 1000
+
+
 class FaceSettings(msgspec.Struct, frozen=True):
     """What an administrator may choose about the face."""
 
+    texts: TextLimits = TextLimits()
     xml: XmlLimits = XmlLimits()
     propfind_infinity: bool = False
     """Serve PROPFIND with Depth infinity; off, it is refused with `propfind-finite-depth`."""
@@ -62,6 +75,10 @@ class Site(msgspec.Struct, frozen=True):
         A name that is on disk in another Unicode normal form than the one sent is the same resource.
         """
         resource = ResourcePath.from_target(target)
+        longest = self.settings.texts.path_bytes
+        if len(target) > longest and len(resource.text.encode()) > longest:
+            msg = f"the path is longer than {longest} bytes"
+            raise InvalidPathError(msg)
         if resource.text.isascii() or not resource.is_at_or_below(self.mount):
             return resource
         spelled = self.folder.spelling(self.inside(resource))
@@ -105,11 +122,18 @@ class Call:
         """A field's text, by lower-case name."""
         return self.request.headers.get(name)
 
+    def bounded(self, name: bytes, longest: int) -> str | None:
+        """A field that may have `longest` bytes; 400 for more."""
+        text = self.request.headers.get(name)
+        if text is not None and len(text) > longest:
+            raise RefusalError(400, f"The {name.decode().title()} header is longer than {longest} bytes.")
+        return text
+
     @property
     def condition(self) -> IfHeader | None:
         """The If header, read once; None where there is none. Raises IfSyntaxError."""
         if self._condition is None:
-            text = self.header(b"if")
+            text = self.bounded(b"if", self.site.settings.texts.if_bytes)
             if text is not None:
                 self._condition = parse_if(text, self.resource, self._resolve_tag)
         return self._condition
@@ -130,7 +154,7 @@ class Call:
         Raises HeaderError, InvalidPathError, or DestinationElsewhereError for another server.
         """
         if self._destination is None:
-            text = self.header(b"destination")
+            text = self.bounded(b"destination", self.site.settings.texts.destination_bytes)
             if text is not None:
                 self._destination = self.site.resolve(self._local_target(text))
         return self._destination

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from holdfast.faces.webdav.call import Call
+from holdfast.faces.webdav.errors import RefusalError
 from holdfast.files import Resource
 from holdfast.wire.rfc9110 import (
     EntityTag,
@@ -19,7 +20,7 @@ from holdfast.wire.rfc9110 import (
     parse_preconditions,
 )
 
-__all__ = ["current_tag", "judge", "modified_at", "precondition_of"]
+__all__ = ["current_tag", "judge", "modified_at", "precondition_of", "refuse_false_condition"]
 
 _FIELDS = frozenset((b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"))
 
@@ -32,6 +33,13 @@ def current_tag(resource: Resource | None) -> EntityTag | None:
 def modified_at(resource: Resource) -> datetime:
     """The resource's modification time."""
     return datetime.fromtimestamp(resource.modified_ns / 1_000_000_000, tz=UTC)
+
+
+def refuse_false_condition(call: Call) -> None:
+    """412 where a read's If header is false; it makes any method conditional (RFC 4918 section 10.4.1)."""
+    condition = call.condition
+    if condition is not None and not call.site.service.holds(condition):
+        raise RefusalError(412, "The If header is false: the resource or its locks are not as it says.")
 
 
 def judge(call: Call, resource: Resource | None) -> Literal[304, 412] | None:

@@ -6,6 +6,8 @@ the transaction that checks the locks; so whoever looks sees the old destination
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.core.access import Role
 from holdfast.core.decisions import Effect, Reach, Refused
 from holdfast.core.model import Depth
@@ -36,7 +38,9 @@ def copy(call: Call) -> Response:
     whole = depth is Depth.INFINITY
     if whole and source.is_collection and destination.is_below(call.resource):
         raise RefusalError(403, "A collection cannot be copied into itself.")
-    early = call.site.service.check_write(_write_of_copy(call, destination), precondition_of(call))
+    if whole and call.principal.role_throughout(call.resource) < Role.READER:
+        raise RefusalError(403, f"You may not read all that is in {call.resource.text}.")
+    early = call.site.service.check_write(_write_of_copy(call, destination), _precondition(call, destination))
     if early is not None:
         return refused(call, early)
     staged = call.site.folder.stage_copy(call.inside, depth_infinity=whole)
@@ -49,7 +53,7 @@ def copy(call: Call) -> Response:
             return placed
 
         answer = call.site.service.write(
-            lambda: _write_of_copy(call, destination), apply, precondition=precondition_of(call)
+            lambda: _write_of_copy(call, destination), apply, precondition=_precondition(call, destination)
         )
     finally:
         staged.discard()
@@ -78,7 +82,7 @@ def move(call: Call) -> Response:
         (Effect(call.resource, Reach.TREE), Effect(destination, Reach.TREE)),
         destroys=(call.resource, destination),
     )
-    answer = call.site.service.write(request, apply, precondition=precondition_of(call))
+    answer = call.site.service.write(request, apply, precondition=_precondition(call, destination))
     return _finish(call, destination, answer)
 
 
@@ -104,9 +108,24 @@ def _destination(call: Call) -> ResourcePath:
     if call.resource.is_below(destination):
         raise RefusalError(403, "A resource cannot take the place of a collection that it lies in.")
     # Both ends are authorised, here for the destination (hacdias/webdav issue 179).
-    if call.principal.role_at(destination) < Role.WRITER:
+    if call.principal.role_throughout(destination) < Role.WRITER:
         raise RefusalError(403, f"You may not write to {destination.text}.")
     return destination
+
+
+def _precondition(call: Call, destination: ResourcePath) -> Callable[[], bool] | None:
+    """Overwrite: F beside the conditional fields; like them it is judged before locks (RFC 4918 section 10.6)."""
+    others = precondition_of(call)
+    if parse_overwrite(call.header(b"overwrite")):
+        return others
+    site = call.site
+
+    def holds() -> bool:
+        if site.folder.stat(site.inside(destination)) is not None:
+            raise RefusalError(412, "There is a resource at the Destination, and Overwrite is F.")
+        return others is None or others()
+
+    return holds
 
 
 def _check_destination(call: Call, destination: ResourcePath) -> None:
@@ -115,8 +134,6 @@ def _check_destination(call: Call, destination: ResourcePath) -> None:
     parent = site.folder.stat(site.inside(destination.parent))
     if parent is None or not parent.is_collection:
         raise RefusalError(409, f"There is no collection at {destination.parent.text} to put it into.")
-    if not parse_overwrite(call.header(b"overwrite")) and site.folder.stat(site.inside(destination)) is not None:
-        raise RefusalError(412, "There is a resource at the Destination, and Overwrite is F.")
 
 
 def _finish(call: Call, destination: ResourcePath, answer: Placed | Refused) -> Response:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from holdfast.core.decisions import Effect, Reach
 from holdfast.core.model import DeadProperty
-from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.call import Call
+from holdfast.faces.webdav.errors import RefusalError
 from holdfast.service import WriteRequest
+from holdfast.store.protocol import WriteTransaction
 from holdfast.wire.davxml import PropertyChange
 
-__all__ = ["stored", "write_of"]
+__all__ = ["refuse_too_many_properties", "stored", "write_of"]
 
 
 def write_of(call: Call) -> WriteRequest:
@@ -32,6 +33,16 @@ def write_of(call: Call) -> WriteRequest:
     return WriteRequest(call.claim(), (Effect(call.resource, reach),))
 
 
-def stored(resource: ResourcePath, change: PropertyChange) -> DeadProperty:
-    """A property to set, as it is kept for a resource."""
-    return DeadProperty(resource, change.namespace, change.name, change.xml)
+def stored(call: Call, change: PropertyChange) -> DeadProperty:
+    """A property to set, as it is kept for the request's resource; 507 for one that is too large."""
+    longest = call.site.settings.texts.property_bytes
+    if len(change.xml.encode()) > longest:
+        raise RefusalError(507, f"The property {change.name} is longer than {longest} bytes.")
+    return DeadProperty(call.resource, change.namespace, change.name, change.xml)
+
+
+def refuse_too_many_properties(call: Call, tx: WriteTransaction) -> None:
+    """507 where the request's resource has more than it may, which undoes the transaction."""
+    most = call.site.settings.texts.properties
+    if len(tx.properties_on(call.resource)) > most:
+        raise RefusalError(507, f"A resource can have {most} properties; remove some first.")

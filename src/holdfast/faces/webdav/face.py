@@ -36,6 +36,8 @@ class Method(msgspec.Struct, frozen=True):
     handle: Callable[[Call], Response]
     role: Role
     takes_body: bool = False
+    whole_tree: bool = False
+    """It removes all that is below, so the role is needed there as well."""
 
 
 METHODS: Final[dict[str, Method]] = {
@@ -44,9 +46,9 @@ METHODS: Final[dict[str, Method]] = {
     "PROPFIND": Method(propfind, Role.READER, takes_body=True),
     "COPY": Method(copy, Role.READER),
     "PUT": Method(put, Role.WRITER, takes_body=True),
-    "DELETE": Method(delete, Role.WRITER),
+    "DELETE": Method(delete, Role.WRITER, whole_tree=True),
     "MKCOL": Method(mkcol, Role.WRITER, takes_body=True),
-    "MOVE": Method(move, Role.WRITER),
+    "MOVE": Method(move, Role.WRITER, whole_tree=True),
     "PROPPATCH": Method(proppatch, Role.WRITER, takes_body=True),
     "LOCK": Method(lock, Role.WRITER, takes_body=True),
     "UNLOCK": Method(unlock, Role.WRITER),
@@ -120,7 +122,8 @@ class WebDavFace:
         resource = self._site.resolve(request.target)
         if not resource.is_at_or_below(self._site.mount):
             raise RefusalError(404, "There is no such resource.")
-        if request.principal.role_at(resource) < method.role:
+        principal = request.principal
+        if (principal.role_throughout(resource) if method.whole_tree else principal.role_at(resource)) < method.role:
             raise RefusalError(
                 403, f"You may not {request.method} {resource.text}; it needs the {method.role.name.lower()} role."
             )

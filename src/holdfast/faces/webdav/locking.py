@@ -54,6 +54,9 @@ def _acquire(call: Call, body: bytes) -> Response:
     if depth is Depth.ONE:
         raise RefusalError(400, "LOCK takes Depth 0 or infinity, not 1 (RFC 4918 section 9.10.3).")
     info = parse_lockinfo(body, call.site.settings.xml)
+    longest = call.site.settings.texts.owner_bytes
+    if info.owner_xml is not None and len(info.owner_xml.encode()) > longest:
+        raise RefusalError(413, f"The owner element is longer than {longest} bytes.")
     folder, inside = call.site.folder, call.inside
     created = False
 
@@ -105,7 +108,7 @@ def _granted(call: Call, granted: Lock, status: int) -> Response:
 
 
 def _asked(call: Call) -> timedelta | None:
-    asked = parse_timeout(call.header(b"timeout"))
+    asked = parse_timeout(call.bounded(b"timeout", call.site.settings.texts.timeout_bytes))
     if asked is None:
         return None
     return FOREVER if isinstance(asked, Infinite) else timedelta(seconds=asked)

@@ -17,8 +17,10 @@ from holdfast.core.access import Role
 from holdfast.core.model import DeadProperty, Depth, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.call import Call
+from holdfast.faces.webdav.conditional import refuse_false_condition
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.faces.webdav.live import ALLPROP, LIVE, Live, View
+from holdfast.faces.webdav.visible import visible_members
 from holdfast.files import Resource
 from holdfast.wire.davxml import PropfindKind, PropfindRequest, parse_propfind
 from holdfast.wire.davxml_write import (
@@ -56,6 +58,7 @@ class _Wanted(msgspec.Struct, frozen=True):
 
 def propfind(call: Call) -> Response:
     """Depth 0 or 1; infinity only where the settings allow it."""
+    refuse_false_condition(call)
     resource = call.existing()
     depth = parse_depth(call.header(b"depth")) or Depth.INFINITY
     if depth is Depth.INFINITY and resource.is_collection and not call.site.settings.propfind_infinity:
@@ -101,7 +104,7 @@ def _body(call: Call, resource: Resource, depth: Depth, wanted: _Wanted, *, with
     root = [_of_itself(call, resource, wanted)] if with_root else []
     if depth is Depth.ZERO or not resource.is_collection:
         return render_multistatus(root)
-    members = call.site.folder.members(call.inside)
+    members = visible_members(call, call.resource)
     responses = _responses(call, members, wanted, root, deep=depth is Depth.INFINITY)
     if depth is Depth.INFINITY or len(members) > _WHOLE_UP_TO:
         return stream_multistatus(responses)
@@ -114,7 +117,7 @@ def _responses(call: Call, members: list[Resource], wanted: _Wanted, root: list[
     waiting = _collections(call.resource, members) if deep else []
     while waiting:
         below = waiting.pop()
-        found = call.site.folder.members(call.site.inside(below))
+        found = visible_members(call, below)
         yield from _of_members(call, below, found, wanted)
         waiting += _collections(below, found)
 
@@ -139,8 +142,11 @@ def _of_members(call: Call, collection: ResourcePath, members: list[Resource], w
         for item in tx.properties_on_members(collection):
             dead.setdefault(item.path.text, []).append(item)
     prefix = collection.prefix
+    same_role = call.principal.role_throughout(collection) is call.role
     for member in members:
         path = ResourcePath(prefix + member.path.name)
+        if not same_role:
+            view.may_lock = call.principal.role_at(path) >= Role.WRITER
         href = path.href(collection=member.is_collection)
         yield _element(member, path.text, href, wanted, view, dead.get(path.text, ()))
 

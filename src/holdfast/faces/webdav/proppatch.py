@@ -14,7 +14,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.answers import refused
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.conditional import precondition_of
-from holdfast.faces.webdav.effects import stored, write_of
+from holdfast.faces.webdav.effects import refuse_too_many_properties, stored, write_of
 from holdfast.faces.webdav.live import DAV, PROTECTED
 from holdfast.store.protocol import WriteTransaction
 from holdfast.wire.davxml import ChangeKind, PropertyChange, parse_proppatch
@@ -47,9 +47,10 @@ def proppatch(call: Call) -> Response:
             return
         for change in changes:
             if change.kind is ChangeKind.SET:
-                tx.put_property(stored(call.resource, change))
+                tx.put_property(stored(call, change))
             else:
                 tx.remove_property(call.resource, change.namespace, change.name)
+        refuse_too_many_properties(call, tx)
         for change in changes:
             modified = _modified_ns(change)
             if modified is not None:

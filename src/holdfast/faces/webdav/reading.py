@@ -11,8 +11,9 @@ from typing import BinaryIO, Final
 
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.call import Call
-from holdfast.faces.webdav.conditional import current_tag, judge, modified_at
+from holdfast.faces.webdav.conditional import current_tag, judge, modified_at, refuse_false_condition
 from holdfast.faces.webdav.errors import RefusalError
+from holdfast.faces.webdav.visible import visible_members
 from holdfast.files import Resource
 from holdfast.wire.davxml_write import iso_instant
 from holdfast.wire.exchange import FileRegion, Response
@@ -47,6 +48,7 @@ def options() -> Response:
 
 def get(call: Call) -> Response:
     """GET and HEAD: a document or ranges of it, or a collection's listing page."""
+    refuse_false_condition(call)
     opened = call.site.folder.open(call.inside)
     if opened is None:
         return _collection(call)
@@ -113,7 +115,7 @@ def _collection(call: Call) -> Response:
     offset = call.site.clock.wall_offset()
     now = call.site.clock.now() + offset
     entries: list[ListingEntry] = []
-    for member in call.site.folder.members(call.inside):
+    for member in visible_members(call, call.resource):
         path = ResourcePath(call.resource.prefix + member.path.name)
         lock = next(iter([*direct.get(path.text, ()), *above]), None)
         until = None if lock is None or lock.expires_at is None else lock.expires_at + offset

@@ -11,7 +11,7 @@ from holdfast.core.model import DeadProperty, Depth
 from holdfast.faces.webdav.answers import refused
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.conditional import precondition_of
-from holdfast.faces.webdav.effects import stored, write_of
+from holdfast.faces.webdav.effects import refuse_too_many_properties, stored, write_of
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.faces.webdav.live import DAV, PROTECTED
 from holdfast.files import Detached, StagedFile
@@ -138,6 +138,7 @@ def mkcol(call: Call) -> Response:
         tx.remove_properties(call.resource)
         for item in properties:
             tx.put_property(item)
+        refuse_too_many_properties(call, tx)
 
     if call.site.folder.stat(call.inside) is not None:
         raise RefusalError(405, "There is a resource at this URL already.", headers=ALLOW_COLLECTION)
@@ -158,7 +159,7 @@ def _extended(call: Call, body: bytes) -> list[DeadProperty]:
         raise RefusalError(
             403, "MKCOL cannot set a protected property.", condition=Condition.CANNOT_MODIFY_PROTECTED_PROPERTY
         )
-    return [stored(call.resource, change) for change in request.changes]
+    return [stored(call, change) for change in request.changes]
 
 
 def delete(call: Call) -> Response:
