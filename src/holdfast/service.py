@@ -223,6 +223,11 @@ class LockService:
                 direct.setdefault(lock.root.text, []).append(lock)
             return above, direct
 
+    def holds(self, condition: IfHeader) -> bool:
+        """Whether an If header is true now; for methods that change nothing."""
+        with self._store.read() as tx:
+            return condition.holds(_State(tx, self._etag_of))
+
     # -- writes -------------------------------------------------------------------------------------
 
     def check_write(self, request: WriteRequest, precondition: Callable[[], bool] | None = None) -> Refused | None:

@@ -46,6 +46,18 @@ class Principal(msgspec.Struct, frozen=True):
                 best, longest = grant.role, size
         return best
 
+    def role_throughout(self, path: ResourcePath) -> Role:
+        """The least role at and anywhere below `path`: what a change or a look at the whole tree is judged by."""
+        least = self.role_at(path)
+        for grant in self.grants:
+            if grant.role < least and grant.path.is_below(path):
+                least = grant.role
+        return least
+
+    def is_uniform_below(self, path: ResourcePath) -> bool:
+        """True where the role at `path` is the role at everything below it."""
+        return not any(grant.path.is_below(path) for grant in self.grants)
+
 
 ANONYMOUS = Principal(name="anonymous", grants=(Grant(Role.ADMIN),))
 """The one principal of a server without users, which is reachable from this machine only."""

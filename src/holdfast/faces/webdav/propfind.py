@@ -142,10 +142,10 @@ def _of_members(call: Call, collection: ResourcePath, members: list[Resource], w
         for item in tx.properties_on_members(collection):
             dead.setdefault(item.path.text, []).append(item)
     prefix = collection.prefix
-    same_role = call.principal.role_throughout(collection) is call.role
+    is_uniform = call.principal.is_uniform_below(collection)
     for member in members:
         path = ResourcePath(prefix + member.path.name)
-        if not same_role:
+        if not is_uniform:
             view.may_lock = call.principal.role_at(path) >= Role.WRITER
         href = path.href(collection=member.is_collection)
         yield _element(member, path.text, href, wanted, view, dead.get(path.text, ()))
