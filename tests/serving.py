@@ -12,7 +12,7 @@ import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,12 @@ from holdfast.server import Application
 __all__ = ["LOCKINFO", "Answer", "Client", "Served", "Uptime", "lockinfo", "serving"]
 
 DAV = "{DAV:}"
-USERS = {"alice": Role.WRITER, "bob": Role.WRITER, "rita": Role.READER, "root": Role.ADMIN}
+USERS: Mapping[str, Role | Sequence[Grant]] = {
+    "alice": Role.WRITER,
+    "bob": Role.WRITER,
+    "rita": Role.READER,
+    "root": Role.ADMIN,
+}
 
 
 def lockinfo(scope: str = "exclusive", owner: str = "<D:href>mailto:ada@example.org</D:href>") -> bytes:
@@ -168,7 +173,7 @@ class Served:
     application: Application
     uptime: Uptime
     host: str = "127.0.0.1"
-    users: dict[str, Role] = field(default_factory=dict)
+    users: dict[str, Role | Sequence[Grant]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -186,20 +191,20 @@ class Served:
         return Client(self.host, self.port, "Basic " + base64.b64encode(text.encode()).decode(), agent)
 
 
-_RECORDS: dict[str, UserRecord] = {}
+_HASHES: dict[str, str] = {}
 
 
-def _record(name: str, role: Role) -> UserRecord:
-    if name not in _RECORDS:
-        _RECORDS[name] = UserRecord(name, Passwords().hash(f"{name}-secret"), (Grant(role),))
-    return _RECORDS[name]
+def _record(name: str, granted: Role | Sequence[Grant]) -> UserRecord:
+    if name not in _HASHES:
+        _HASHES[name] = Passwords().hash(f"{name}-secret")
+    return UserRecord(name, _HASHES[name], (Grant(granted),) if isinstance(granted, Role) else tuple(granted))
 
 
 @contextlib.contextmanager
 def serving(
     folder: Path,
     *,
-    users: Mapping[str, Role] | None = USERS,
+    users: Mapping[str, Role | Sequence[Grant]] | None = USERS,
     durability: Durability = Durability.CRASH,
     **settings: Any,
 ) -> Iterator[Served]:

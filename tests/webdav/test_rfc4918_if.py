@@ -168,3 +168,19 @@ def test_both_unicode_forms_of_a_name_meet_the_same_lock(room: Room, held: str, 
     assert room.alice.put(room(other), b"mine", if_=f"(<{token}>)").status == 204
     assert len(list(room.folder.iterdir())) == 1
     assert room.alice.get(room(stored)).body == b"mine"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PROPFIND"])
+def test_an_if_header_is_a_condition_of_reads_too(room: Room, method: str) -> None:
+    """Section 10.4.1: it makes any method conditional. A lock that stands is no hindrance, a false list is."""
+    room.make("doc")
+    token = room.alice.locked(room("doc"))
+    success = 207 if method == "PROPFIND" else 200
+    for condition, status in (
+        (f"(<{token}>)", success),
+        ("(Not <DAV:no-lock>)", success),
+        ("(<DAV:no-lock>)", 412),
+        ('(["stale"])', 412),
+        ("((", 400),
+    ):
+        assert room.bob.request(method, room("doc"), depth="0", if_=condition).status == status, condition

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from holdfast.core.access import Role
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Lock
 from holdfast.core.timeouts import FOREVER
@@ -53,6 +54,8 @@ def _acquire(call: Call, body: bytes) -> Response:
     depth = parse_depth(call.header(b"depth")) or Depth.INFINITY
     if depth is Depth.ONE:
         raise RefusalError(400, "LOCK takes Depth 0 or infinity, not 1 (RFC 4918 section 9.10.3).")
+    if depth is Depth.INFINITY and call.principal.role_throughout(call.resource) < Role.WRITER:
+        raise RefusalError(403, f"You may not write to all that is in {call.resource.text}, so not lock it in depth.")
     info = parse_lockinfo(body, call.site.settings.xml)
     longest = call.site.settings.texts.owner_bytes
     if info.owner_xml is not None and len(info.owner_xml.encode()) > longest:
