@@ -1,0 +1,271 @@
+"""SIGKILL at any instant: what was answered is kept, and what was under way is old or new, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.serving import DAV, Answer
+from tests.survival.processes import KeptClient, ServerProcess, events_of
+
+MARK = "{urn:x-survival}mark"
+EMPTY = hashlib.sha256(b"").hexdigest()
+ABSENT = ""
+PEOPLE = ("alice", "bob", "carol")
+NAMES = tuple("abcdef")
+
+pytestmark = [pytest.mark.process]
+
+
+def document(rng: random.Random) -> bytes:
+    """Bytes that tell whether they are whole: their digest stands at their end. Some are larger than what is kept in memory."""
+    body = rng.randbytes(rng.choice([0, 10, 1000, 60_000, 300_000]))
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def is_whole(body: bytes) -> bool:
+    return not body or body[-64:] == hashlib.sha256(body[:-64]).hexdigest().encode()
+
+
+class Person:
+    """A client at work in a collection of its own, who knows after every answer what must be there.
+
+    `bodies` and `marks` are, per name, all that may be found: one value once an answer came, two or more
+    while a request is under way. `held` are the locks whose grant was answered and whose end nobody asked for.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.rng = random.Random(seed)
+        self.bodies = {name: {ABSENT} for name in NAMES}
+        self.marks: dict[str, set[str]] = {name: {ABSENT} for name in NAMES}
+        self.held: dict[str, str] = {}
+        self.answered = 0
+        self.faults: list[tuple[str, str, int]] = []
+
+    def path(self, name: str) -> str:
+        return f"/dav/{self.name}/{name}"
+
+    def work(self, client: KeptClient, again: threading.Event, noted: threading.Semaphore) -> None:
+        """Until the server is gone; with `again`, until that is set, past lost connections."""
+        while not again.is_set():
+            try:
+                self.step(client)
+            except (OSError, http.client.HTTPException):
+                return
+            self.answered += 1
+            noted.release()
+
+    def step(self, client: KeptClient) -> None:
+        name = self.rng.choice(NAMES)
+        work = self.rng.choice([self.lock, self.lock, self.refresh, self.unlock, self.put, self.put, self.mark])
+        if self.rng.random() < 0.25:
+            work = self.rng.choice([self.move, self.delete])
+        work(client, name)
+
+    def condition(self, *names: str) -> dict[str, str]:
+        lists = [f"<{self.path(name)}> (<{self.held[name]}>)" for name in names if name in self.held]
+        return {"if": " ".join(lists)} if lists else {}
+
+    def expect(self, answer: Answer, *statuses: int) -> bool:
+        if answer.status not in statuses:
+            self.faults.append((self.name, answer.body.decode("utf-8", "replace")[:300], answer.status))
+        return answer.status in statuses
+
+    def lock(self, client: KeptClient, name: str) -> None:
+        if name in self.held:
+            return
+        before = set(self.bodies[name])
+        if ABSENT in before:
+            self.bodies[name] = before | {EMPTY}
+        answer = client.lock(self.path(name))
+        if self.expect(answer, 200, 201):
+            self.held[name] = answer.token
+            self.bodies[name] = {EMPTY} if answer.status == 201 else before - {ABSENT}
+            if answer.status == 201:
+                self.marks[name] = {ABSENT}
+
+    def refresh(self, client: KeptClient, name: str) -> None:
+        if name in self.held:
+            token = self.held[name]
+            self.expect(client.request("LOCK", self.path(name), if_=f"(<{token}>)", timeout="Second-3600"), 200)
+
+    def unlock(self, client: KeptClient, name: str) -> None:
+        if name in self.held:
+            token = self.held.pop(name)
+            status = client.unlock(self.path(name), token)
+            if status != 204:
+                self.faults.append((self.name, "UNLOCK", status))
+
+    def put(self, client: KeptClient, name: str) -> None:
+        body = document(self.rng)
+        digest = hashlib.sha256(body).hexdigest()
+        was_absent = self.bodies[name] == {ABSENT}
+        self.bodies[name] = self.bodies[name] | {digest}
+        answer = client.request("PUT", self.path(name), body, **self.condition(name))
+        if self.expect(answer, 201, 204):
+            self.bodies[name] = {digest}
+            if was_absent:
+                self.marks[name] = {ABSENT}
+
+    def mark(self, client: KeptClient, name: str) -> None:
+        if self.bodies[name] == {ABSENT}:
+            return
+        value = f"{self.name}-{self.rng.randrange(10**9)}"
+        before = self.marks[name]
+        self.marks[name] = before | {value}
+        answer = client.request("PROPPATCH", self.path(name), marking(value), **self.condition(name))
+        if self.expect(answer, 207):
+            self.marks[name] = {value}
+
+    def delete(self, client: KeptClient, name: str) -> None:
+        if self.bodies[name] == {ABSENT}:
+            return
+        condition = self.condition(name)
+        self.held.pop(name, None)
+        self.bodies[name] = self.bodies[name] | {ABSENT}
+        if self.expect(client.request("DELETE", self.path(name), **condition), 204):
+            self.bodies[name] = {ABSENT}
+            self.marks[name] = {ABSENT}
+
+    def move(self, client: KeptClient, name: str) -> None:
+        other = self.rng.choice(NAMES)
+        if other == name or self.bodies[name] == {ABSENT}:
+            return
+        condition = self.condition(name, other)
+        for each in (name, other):
+            self.held.pop(each, None)
+        body, mark = self.bodies[name], self.marks[name]
+        self.bodies[name] = body | {ABSENT}
+        self.bodies[other] = self.bodies[other] | body
+        # A kill between the rename and the commit leaves a mark behind; no other mark may ever appear.
+        self.marks[other] = self.marks[other] | mark | {ABSENT}
+        if self.expect(client.request("MOVE", self.path(name), destination=self.path(other), **condition), 201, 204):
+            self.bodies[name], self.bodies[other] = {ABSENT}, body
+            self.marks[name], self.marks[other] = {ABSENT}, mark
+
+    def check(self, server: ServerProcess) -> None:
+        """Find all that was answered, and settle what was under way."""
+        assert self.faults == []
+        client = server.kept(self.name)
+        other = server.kept("bob" if self.name != "bob" else "alice")
+        for name in NAMES:
+            self.check_document(client, name)
+            found = tokens(client, self.path(name))
+            if name in self.held:
+                assert found == {self.held[name]}, f"the lock on {name} is lost"
+                assert other.request("PUT", self.path(name), b"stolen").status == 423
+                assert other.lock(self.path(name)).status == 423
+            else:
+                for token in found:  # its grant, or its end, was under way
+                    assert client.unlock(self.path(name), token) == 204
+        client.close()
+        other.close()
+
+    def check_document(self, client: KeptClient, name: str) -> None:
+        answer = client.request("GET", self.path(name))
+        if answer.status == 404:
+            assert ABSENT in self.bodies[name], f"{name} is lost"
+            self.bodies[name], self.marks[name] = {ABSENT}, {ABSENT}
+            return
+        assert is_whole(answer.body), f"{name} is half written"
+        digest = hashlib.sha256(answer.body).hexdigest()
+        assert digest in self.bodies[name], f"{name} holds something else than was sent to it"
+        self.bodies[name] = {digest}
+        mark = mark_of(client, self.path(name))
+        assert mark in self.marks[name], f"{name} has a property that it never had, or lost one"
+        self.marks[name] = {mark}
+
+
+def marking(value: str) -> bytes:
+    return (
+        f'<D:propertyupdate xmlns:D="DAV:" xmlns:s="urn:x-survival"><D:set><D:prop><s:mark>{value}</s:mark></D:prop>'
+        "</D:set></D:propertyupdate>"
+    ).encode()
+
+
+def mark_of(client: KeptClient, path: str) -> str:
+    body = b'<D:propfind xmlns:D="DAV:"><D:prop><s:mark xmlns:s="urn:x-survival"/></D:prop></D:propfind>'
+    answer = client.request("PROPFIND", path, body, depth="0")
+    assert answer.status == 207
+    found = [item for item in ET.fromstring(answer.body).iter(f"{DAV}propstat") if "200" in (item[-1].text or "")]
+    return "".join(item.findtext(f".//{MARK}") or "" for item in found)
+
+
+def tokens(client: KeptClient, path: str) -> set[str]:
+    """The tokens of the locks on a resource, as PROPFIND shows them to their creator."""
+    body = b'<D:propfind xmlns:D="DAV:"><D:prop><D:lockdiscovery/></D:prop></D:propfind>'
+    answer = client.request("PROPFIND", path, body, depth="0")
+    if answer.status == 404:
+        return set()
+    assert answer.status == 207
+    return {href.text or "" for href in ET.fromstring(answer.body).iterfind(f".//{DAV}locktoken/{DAV}href")}
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What lies in the served folder or in staging and is none of the documents."""
+    found = [str(path) for path in folder.glob("*") if path.name not in {*PEOPLE, ".holdfast"}]
+    found += [str(path) for person in PEOPLE for path in (folder / person).iterdir() if path.name not in NAMES]
+    return found + [str(path) for path in (folder / ".holdfast" / "staging").glob("*/*")]
+
+
+def staging_folders(folder: Path) -> int:
+    return sum(path.is_dir() for path in (folder / ".holdfast" / "staging").iterdir())
+
+
+def under_load(server: ServerProcess, people: Iterable[Person], requests: int, strike: object) -> None:
+    """Let everyone work; call `strike` once so many requests were answered, while others are under way."""
+    stop, noted = threading.Event(), threading.Semaphore(0)
+    clients = [server.kept(person.name) for person in people]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        working = [
+            pool.submit(person.work, client, stop, noted) for person, client in zip(people, clients, strict=True)
+        ]
+        for _ in range(requests):
+            assert noted.acquire(timeout=60)
+        assert callable(strike)
+        strike()
+        for work in working:
+            work.result(60)
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("durability", "workers", "rounds", "seed"), [("crash", 1, 10, 11), ("power", 1, 10, 12), ("power", 2, 6, 13)]
+)
+def test_what_was_answered_survives_kill_9_of_everything(
+    tmp_path: Path, durability: str, workers: int, rounds: int, seed: int
+) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path / "served"
+    people = [Person(name, rng.randrange(10**9)) for name in PEOPLE]
+    for person in people:
+        (folder / person.name).mkdir(parents=True)
+    flags = ("--durability", durability, "--workers", str(workers))
+    for _ in range(rounds):
+        with ServerProcess.start(folder, tmp_path / "log", *flags, users=PEOPLE) as server:
+            for person in people:
+                person.check(server)
+            assert leftovers(folder) == []
+            assert staging_folders(folder) == workers
+            under_load(server, people, rng.randrange(20, 150), server.crash)
+        assert all(event.holder in PEOPLE for event in events_of(server.state))
+    with ServerProcess.start(folder, tmp_path / "log", *flags, users=PEOPLE) as server:
+        for person in people:
+            person.check(server)
+        assert leftovers(folder) == []
+        assert server.stop() == 0
+    assert sum(person.answered for person in people) > 10 * rounds
+    assert "Traceback" not in (tmp_path / "log").read_text()
