@@ -5,7 +5,7 @@
   for (const element of document.querySelectorAll("time")) {
     const instant = new Date(element.dateTime);
     if (Number.isNaN(instant.getTime())) continue;
-    const options = { hour: "2-digit", minute: "2-digit" };
+    const options = { hour: "numeric", minute: "2-digit" };
     if (instant.toDateString() !== today) Object.assign(options, { day: "numeric", month: "short" });
     if (instant.getFullYear() !== new Date().getFullYear()) options.year = "numeric";
     element.title = element.textContent;
