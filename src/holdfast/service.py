@@ -162,6 +162,8 @@ class LockService:
                 return refused
             lock = self._mint(tx, request)
             if not mapped and create is not None:
+                # What a killed process may have left of an older resource of this name.
+                tx.remove_properties(claim.resource)
                 create()
             tx.insert(lock)
             tx.append(_event(EventKind.GRANTED, lock, tx.now, actor=lock.principal))
