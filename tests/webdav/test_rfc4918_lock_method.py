@@ -279,3 +279,25 @@ def test_a_lock_without_content_length_waits_for_nothing(room: Room) -> None:
     with closing(socket.create_connection((room.served.host, room.served.port), timeout=20)) as connection:
         connection.sendall(head.encode())
         assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_root_of_a_collections_lock_is_shown_with_its_slash(room: Room) -> None:
+    """Section 5.2 and the example of 7.5.2: in the answer to LOCK, a refresh, lockdiscovery, 423 and 207."""
+    room.make("coll/", "coll/doc")
+    granted = room.alice.lock(room("coll"), depth="infinity")
+    refreshed = room.alice.request("LOCK", room("coll/doc"), if_=f"(<{granted.token}>)")
+    shown = [
+        *activelocks(granted),
+        *activelocks(refreshed),
+        *discovered(room.bob, room("coll")),
+        *discovered(room.bob, room("coll/doc")),
+        *activelocks(room.bob.propfind(room("coll"), "lockdiscovery", depth="1")),
+    ]
+    assert [lock.findtext(f"{DAV}lockroot/{DAV}href") for lock in shown] == [room("coll/")] * 6
+    assert roots(room.bob.put(room("coll/doc"))) == [room("coll/")]
+    assert roots(room.bob.request("DELETE", room("coll/"))) == [room("coll/")]
+    assert roots(room.bob.lock(room("coll/doc"))) == [room("coll/")]
+    nested = room.bob.request("DELETE", room())
+    assert nested.hrefs(f"{DAV}response/{DAV}error//{DAV}lock-token-submitted/{DAV}href") == [room("coll/")]
+    document = room.alice.lock(room("doc"))
+    assert activelocks(document)[0].findtext(f"{DAV}lockroot/{DAV}href") == room("doc")

@@ -93,11 +93,22 @@ def _answer(
     distinct = {item.lock.id: item.lock for item in contentions}
     return LockedAnswer(
         resource=resource,
-        locks=tuple([ContendingLock.of(lock) for lock in distinct.values()]),
+        locks=tuple([ContendingLock.of(lock, root_href=_root_href(call, lock.root)) for lock in distinct.values()]),
         condition=condition,
         now=call.site.clock.now(),
         wall_offset=call.site.clock.wall_offset(),
     )
+
+
+def _root_href(call: Call, root: ResourcePath) -> str:
+    """The root's URL, with its slash where it is a collection (RFC 4918 section 5.2), as one above the request's is."""
+    if root == call.resource and not call.names_collection:
+        return root.href()  # a document as a rule: not worth a look at the disk
+    is_collection = call.resource.is_below(root)
+    if not is_collection and root.is_at_or_below(call.site.mount):
+        found = call.site.folder.stat(call.site.inside(root))
+        is_collection = found is not None and found.is_collection
+    return root.href(collection=is_collection)
 
 
 def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[ResourcePath, list[Contention]]:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from holdfast.core.model import Lock
-from holdfast.faces.webdav.discovery import discovery_of
+from holdfast.faces.webdav.discovery import Shown, discovery_of
 from holdfast.files import Resource
 from holdfast.wire.davxml_write import NO_SUPPORTEDLOCK, SUPPORTEDLOCK, escape, iso_date
 from holdfast.wire.rfc9110 import http_date
@@ -38,13 +38,15 @@ class View(msgspec.Struct):
     quota: Callable[[], tuple[int, int]]
     shared_discovery: str | None = None
 
-    def discovery_of(self, path_text: str) -> str:
+    def discovery_of(self, path_text: str, *, is_collection: bool) -> str:
         """The lockdiscovery element; tokens only of this principal's own locks (RFC 4918 section 6.4, 20.4)."""
         own = self.locks_on.get(path_text)
         if own:
-            return discovery_of([*self.locks_above, *own], self.now, self.principal)
+            shown = Shown(path_text, is_collection)
+            return discovery_of([*self.locks_above, *own], self.now, self.principal, shown)
         if self.shared_discovery is None:
-            self.shared_discovery = discovery_of(self.locks_above, self.now, self.principal)
+            shown = Shown(path_text, is_collection)
+            self.shared_discovery = discovery_of(self.locks_above, self.now, self.principal, shown)
         return self.shared_discovery
 
 
@@ -85,8 +87,8 @@ def _supportedlock(_resource: Resource, _path: str, view: View) -> str:
     return SUPPORTEDLOCK if view.may_lock else NO_SUPPORTEDLOCK
 
 
-def _lockdiscovery(_resource: Resource, path: str, view: View) -> str:
-    return view.discovery_of(path)
+def _lockdiscovery(resource: Resource, path: str, view: View) -> str:
+    return view.discovery_of(path, is_collection=resource.is_collection)
 
 
 def _available(resource: Resource, _path: str, view: View) -> str | None:

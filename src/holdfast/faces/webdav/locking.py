@@ -15,8 +15,9 @@ from holdfast.core.timeouts import FOREVER
 from holdfast.faces.webdav.answers import refused
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.conditional import precondition_of
-from holdfast.faces.webdav.discovery import activelocks_of
+from holdfast.faces.webdav.discovery import Shown, activelocks_of
 from holdfast.faces.webdav.errors import RefusalError
+from holdfast.files import Resource
 from holdfast.service import AcquireRequest
 from holdfast.wire.davxml import parse_lockinfo
 from holdfast.wire.davxml_write import XML_CONTENT_TYPE, render_lock_answer
@@ -62,9 +63,12 @@ def _acquire(call: Call, body: bytes) -> Response:
         raise RefusalError(413, f"The owner element is longer than {longest} bytes.")
     folder, inside = call.site.folder, call.inside
     created = False
+    found: Resource | None = None
 
     def is_mapped() -> bool:
-        return folder.stat(inside) is not None
+        nonlocal found
+        found = folder.stat(inside)
+        return found is not None
 
     def create() -> None:
         nonlocal created
@@ -84,7 +88,7 @@ def _acquire(call: Call, body: bytes) -> Response:
     answer = call.site.service.acquire(request, is_mapped=is_mapped, precondition=precondition_of(call), create=create)
     if isinstance(answer, Refused):
         return refused(call, answer)
-    response = _granted(call, answer, 201 if created else 200)
+    response = _granted(call, answer, 201 if created else 200, found)
     response.headers.append(("Lock-Token", render_lock_token(answer.token)))
     return response
 
@@ -101,11 +105,12 @@ def _refresh(call: Call) -> Response:
     if isinstance(answer, Refused):
         return refused(call, answer, scope_status=412)
     # No Lock-Token field on a refresh (RFC 4918 section 9.10.2).
-    return _granted(call, answer, 200)
+    return _granted(call, answer, 200, call.site.folder.stat(call.inside))
 
 
-def _granted(call: Call, granted: Lock, status: int) -> Response:
-    body = render_lock_answer(activelocks_of([granted], granted.refreshed_at, call.principal.name))
+def _granted(call: Call, granted: Lock, status: int, found: Resource | None) -> Response:
+    shown = Shown(call.resource.text, found is not None and found.is_collection)
+    body = render_lock_answer(activelocks_of([granted], granted.refreshed_at, call.principal.name, shown))
     headers = [("Content-Type", XML_CONTENT_TYPE), ("Cache-Control", "no-store")]
     return Response(status, headers, body, awaits_sync=True)
 
