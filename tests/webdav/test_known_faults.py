@@ -35,7 +35,7 @@ def timeout_of(answer: Answer) -> int:
 
 
 def test_1_ones_own_locked_descendants_do_not_stand_in_ones_own_way(room: Room) -> None:
-    """WsgiDAV: a tree could not be moved with the token of its child in hand. Tagged, and untagged as macOS sends."""
+    """[1] WsgiDAV: a tree could not be moved with the token of its child in hand. Tagged, and untagged as macOS sends."""
     for number, form in enumerate(("<{href}> (<{token}>)", "(<{token}>)")):
         room.make(f"tree-{number}/", f"tree-{number}/doc")
         token = room.alice.locked(room(f"tree-{number}/doc"))
@@ -50,7 +50,7 @@ def test_1_ones_own_locked_descendants_do_not_stand_in_ones_own_way(room: Room) 
 
 
 def test_2_two_holders_of_shared_locks_do_not_shut_each_other_out(room: Room) -> None:
-    """WsgiDAV, asgi-webdav: each wanted the tokens of both. One's own suffices (RFC 4918 section 6.2)."""
+    """[2] WsgiDAV, asgi-webdav: each wanted the tokens of both. One's own suffices (RFC 4918 section 6.2)."""
     room.make("doc")
     held = {"alice": room.alice.locked(room("doc"), "shared"), "bob": room.bob.locked(room("doc"), "shared")}
     for client, name in ((room.alice, "alice"), (room.bob, "bob")):
@@ -61,7 +61,7 @@ def test_2_two_holders_of_shared_locks_do_not_shut_each_other_out(room: Room) ->
 
 
 def test_3_a_refused_write_says_lock_token_submitted(room: Room) -> None:
-    """WsgiDAV answered no-conflicting-lock, which is for LOCK."""
+    """[3] WsgiDAV answered no-conflicting-lock, which is for LOCK."""
     room.make("doc")
     room.alice.locked(room("doc"))
     assert conditions(room.bob.put(room("doc"))) == ["lock-token-submitted"]
@@ -70,7 +70,7 @@ def test_3_a_refused_write_says_lock_token_submitted(room: Room) -> None:
 
 @pytest.mark.parametrize("depth", ["0", "infinity"])
 def test_4_a_refused_lock_of_an_unmapped_url_leaves_no_document(room: Room, depth: str) -> None:
-    """WsgiDAV made the file first and asked then; and never asked the depth-0 lock of the parent."""
+    """[4] WsgiDAV made the file first and asked then; and never asked the depth-0 lock of the parent."""
     room.make("coll/")
     room.alice.locked(room("coll"), depth=depth)
     for scope in ("exclusive", "shared"):
@@ -80,7 +80,7 @@ def test_4_a_refused_lock_of_an_unmapped_url_leaves_no_document(room: Room, dept
 
 
 def test_6_expired_locks_below_are_no_500(room: Room) -> None:
-    """WsgiDAV removed them from the dictionary that it was walking."""
+    """[6] WsgiDAV removed them from the dictionary that it was walking."""
     room.make("coll/", *(f"coll/{number}" for number in range(20)))
     for number in range(20):
         room.bob.locked(room(f"coll/{number}"), timeout=f"Second-{number % 3 + 1}")
@@ -89,7 +89,7 @@ def test_6_expired_locks_below_are_no_500(room: Room) -> None:
 
 
 def test_8_an_undefined_entity_is_400_without_the_parsers_words(room: Room) -> None:
-    """WsgiDAV answered 500 with the exception's text; a bomb of entities must be refused as plainly."""
+    """[8] WsgiDAV answered 500 with the exception's text; a bomb of entities must be refused as plainly."""
     room.make("doc")
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
     for owner, prefix in (("&undefined;", ""), ("&b;", bomb)):
@@ -102,7 +102,7 @@ def test_8_an_undefined_entity_is_400_without_the_parsers_words(room: Room) -> N
 
 
 def test_9_a_lock_without_a_timeout_field_ends_within_the_hour(room: Room) -> None:
-    """WsgiDAV granted a week, and four at most: a crashed client blocked a document for that long."""
+    """[9] WsgiDAV granted a week, and four at most: a crashed client blocked a document for that long."""
     answer = room.alice.request("LOCK", room("doc"), lockinfo(), depth="0")
     assert timeout_of(answer) == 1800
     room.later(1801)
@@ -125,7 +125,7 @@ def test_9_a_lock_without_a_timeout_field_ends_within_the_hour(room: Room) -> No
     ],
 )
 def test_10_no_spelling_of_the_if_header_makes_anothers_token_a_permission(room: Room, condition: str) -> None:
-    """Apache 2.4.71: a token in a Not, or in a list about another resource, passed for submitted, by whoever sent it."""
+    """[10] Apache 2.4.71: a token in a Not, or in a list about another resource, passed for submitted, by whoever sent it."""
     room.make("doc")
     token = room.alice.locked(room("doc"))
     text = condition.format(token=token, href=room("doc"))
@@ -139,14 +139,14 @@ def test_10_no_spelling_of_the_if_header_makes_anothers_token_a_permission(room:
 
 @pytest.mark.parametrize("condition", ["(Not <{token}>) (Not <DAV:no-lock>)", "<{other}> (Not <{token}>)"])
 def test_10_a_token_in_not_is_no_submission_by_its_own_creator_either(room: Room, condition: str) -> None:
-    """Apache, the same: RFC 4918 section 10.4.3; a program that says 'not this lock' does not know that it has it."""
+    """[10] Apache, the same: RFC 4918 section 10.4.3; a program that says 'not this lock' does not know that it has it."""
     room.make("doc", "other")
     token = room.alice.locked(room("doc"))
     assert room.alice.put(room("doc"), if_=condition.format(token=token, other=room("other"))).status == 423
 
 
 def test_11_a_refresh_of_a_tree_lock_holds_for_its_members(room: Room) -> None:
-    """Apache kept a copied end time with each member, and refreshed only the root's: 204 at +5 s."""
+    """[11] Apache kept a copied end time with each member, and refreshed only the root's: 204 at +5 s."""
     room.make("coll/", "coll/doc")
     token = room.alice.locked(room("coll"), depth="infinity", timeout="Second-3")
     assert room.alice.request("LOCK", room("coll"), if_=f"(<{token}>)", timeout="Second-60").status == 200
@@ -157,7 +157,7 @@ def test_11_a_refresh_of_a_tree_lock_holds_for_its_members(room: Room) -> None:
 
 
 def test_13_a_423_is_xml_that_a_program_can_read(room: Room) -> None:
-    """Apache sent an HTML page to WebDAV clients, and a 424 where a 423 belongs in a multi-status DELETE."""
+    """[13] Apache sent an HTML page to WebDAV clients, and a 424 where a 423 belongs in a multi-status DELETE."""
     room.make("tree/", "tree/doc")
     room.alice.locked(room("tree/doc"))
     assert room.bob.put(room("tree/doc"))["Content-Type"].startswith("application/xml")
@@ -165,7 +165,7 @@ def test_13_a_423_is_xml_that_a_program_can_read(room: Room) -> None:
 
 
 def test_14_a_tree_lock_is_one_lock_whatever_is_in_the_tree(room: Room) -> None:
-    """Apache wrote a record for each member, again at each change."""
+    """[14] Apache wrote a record for each member, again at each change."""
     room.make("coll/", *(f"coll/{number}" for number in range(20)))
     token = room.alice.locked(room("coll"), depth="infinity")
     assert room.alice.put(room("coll/new"), if_=f"(<{token}>)").status == 201
@@ -176,14 +176,14 @@ def test_14_a_tree_lock_is_one_lock_whatever_is_in_the_tree(room: Room) -> None:
 
 @pytest.mark.parametrize("asked", ["Infinite", "Second-4294967295", "Infinite, Second-4100000000", "banana"])
 def test_15_no_lock_is_for_ever(room: Room, asked: str) -> None:
-    """Apache: absent, unknown or Infinite meant for ever."""
+    """[15] Apache: absent, unknown or Infinite meant for ever."""
     assert timeout_of(room.alice.lock(room("doc"), timeout=asked)) <= 86_400
     room.later(86_401)
     assert room.bob.put(room("doc")).status == 204
 
 
 def test_17_locks_expire_when_they_say(room: Room) -> None:
-    """Lighttpd compared 'HH:MM:SS' plus n: a lock of 5 s still answered 423 after 7 s, and after any time."""
+    """[17] Lighttpd compared 'HH:MM:SS' plus n: a lock of 5 s still answered 423 after 7 s, and after any time."""
     room.make("doc")
     room.alice.locked(room("doc"), timeout="Second-5")
     room.later(4)
@@ -193,7 +193,7 @@ def test_17_locks_expire_when_they_say(room: Room) -> None:
 
 
 def test_18_a_refresh_refreshes_and_is_the_creators_alone(room: Room) -> None:
-    """Lighttpd answered 200 and changed nothing, to anybody, by way of any URL."""
+    """[18] Lighttpd answered 200 and changed nothing, to anybody, by way of any URL."""
     room.make("doc", "other")
     token = room.alice.locked(room("doc"), timeout="Second-10")
     assert room.bob.request("LOCK", room("doc"), if_=f"(<{token}>)", timeout="Second-100").status == 403
@@ -206,7 +206,7 @@ def test_18_a_refresh_refreshes_and_is_the_creators_alone(room: Room) -> None:
 
 
 def test_19_the_rfcs_own_timeout_example_hangs_nobody(room: Room) -> None:
-    """Lighttpd never came past the comma, and served nobody any more."""
+    """[19] Lighttpd never came past the comma, and served nobody any more."""
     answer = room.alice.lock(room("doc"), timeout="Infinite, Second-4100000000")
     assert answer.status == 201
     for text in (",", ",,,,", "Infinite," * 100, "Second-1," * 100, " ", "Second-1 Second-2"):
@@ -217,7 +217,7 @@ def test_19_the_rfcs_own_timeout_example_hangs_nobody(room: Room) -> None:
 
 @pytest.mark.parametrize("method", ["DELETE", "MOVE"])
 def test_20_23_29_31_anothers_lock_inside_a_tree_stops_what_would_destroy_it(room: Room, method: str) -> None:
-    """Lighttpd, golang.org/x/net/webdav, asgi-webdav, nginx-dav-ext: 204, and the locked child was gone."""
+    """[20, 23, 29, 31] Lighttpd, golang.org/x/net/webdav, asgi-webdav, nginx-dav-ext: 204, and the locked child was gone."""
     room.make("tree/", "tree/sub/", "tree/sub/doc")
     room.alice.locked(room("tree/sub/doc"))
     assert room.bob.request(method, room("tree/"), destination=room("away/")).status == 207
@@ -225,7 +225,7 @@ def test_20_23_29_31_anothers_lock_inside_a_tree_stops_what_would_destroy_it(roo
 
 
 def test_22_tokens_cannot_be_guessed(room: Room) -> None:
-    """golang.org/x/net/webdav counts up from the time of day (and knows no principal); nginx-dav-ext has 32 bits."""
+    """[22] golang.org/x/net/webdav counts up from the time of day (and knows no principal); nginx-dav-ext has 32 bits."""
     tokens = [room.alice.locked(room(f"doc-{number}")) for number in range(8)]
     digits = [int(token.removeprefix("urn:uuid:").replace("-", ""), 16) for token in tokens]
     gaps = [abs(one - other) for number, one in enumerate(digits) for other in digits[:number]]
@@ -234,7 +234,7 @@ def test_22_tokens_cannot_be_guessed(room: Room) -> None:
 
 
 def test_23_a_deleted_resource_takes_its_lock_with_it(room: Room) -> None:
-    """golang.org/x/net/webdav: RemoveAll left the lock behind, and the name was unusable (golang/go 42839)."""
+    """[23] golang.org/x/net/webdav: RemoveAll left the lock behind, and the name was unusable (golang/go 42839)."""
     room.make("tree/", "tree/doc")
     tree = room.alice.locked(room("tree"), depth="infinity")
     assert room.alice.request("DELETE", room("tree/"), if_=f"(<{tree}>)").status == 204
@@ -243,7 +243,7 @@ def test_23_a_deleted_resource_takes_its_lock_with_it(room: Room) -> None:
 
 
 def test_25_entity_tags_and_not_count_in_an_if_header(room: Room) -> None:
-    """golang.org/x/net/webdav ignored both: a stale tag beside a good token wrote (golang/go 44493)."""
+    """[25] golang.org/x/net/webdav ignored both: a stale tag beside a good token wrote (golang/go 44493)."""
     room.make("doc")
     token = room.alice.locked(room("doc"))
     assert room.alice.put(room("doc"), if_=f'(<{token}> ["stale"])').status == 412
@@ -253,14 +253,14 @@ def test_25_entity_tags_and_not_count_in_an_if_header(room: Room) -> None:
 
 
 def test_25_a_locked_document_moves_to_a_free_place_with_its_own_token(room: Room) -> None:
-    """golang.org/x/net/webdav answered 412 (golang/net 93, golang/go 43556)."""
+    """[25] golang.org/x/net/webdav answered 412 (golang/net 93, golang/go 43556)."""
     room.make("doc")
     token = room.alice.locked(room("doc"))
     assert room.alice.request("MOVE", room("doc"), destination=room.at("moved"), if_=f"(<{token}>)").status == 201
 
 
 def test_27_32_34_nobody_uses_refreshes_or_releases_anothers_lock(room: Room) -> None:
-    """Asgi-webdav, sabre/dav, dav-server-rs, nginx-dav-ext: whoever has the token has the lock."""
+    """[27, 32, 34] Asgi-webdav, sabre/dav, dav-server-rs, nginx-dav-ext: whoever has the token has the lock."""
     room.make("doc")
     token = room.alice.locked(room("doc"))
     administrator = room.served.as_("root")
@@ -273,7 +273,7 @@ def test_27_32_34_nobody_uses_refreshes_or_releases_anothers_lock(room: Room) ->
 
 @pytest.mark.parametrize("asked", [None, "Infinite", "Second-600, Infinite", "Infinite, Second-600"])
 def test_28_a_granted_lock_lasts(room: Room, asked: str | None) -> None:
-    """Asgi-webdav granted 'Second-0' to a client that named no time, Infinite or a list."""
+    """[28] Asgi-webdav granted 'Second-0' to a client that named no time, Infinite or a list."""
     room.make("doc")
     fields = {} if asked is None else {"timeout": asked}
     assert timeout_of(room.alice.request("LOCK", room("doc"), lockinfo(), depth="0", **fields)) >= 600
@@ -282,21 +282,21 @@ def test_28_a_granted_lock_lasts(room: Room, asked: str | None) -> None:
 
 
 def test_29_an_entity_tag_in_the_if_header_of_lock_is_a_condition(room: Room) -> None:
-    """Asgi-webdav answered 500."""
+    """[29] Asgi-webdav answered 500."""
     room.make("doc")
     assert room.alice.lock(room("doc"), if_='(["stale"])').status == 412
     assert room.alice.lock(room("doc"), if_=f"([{room.alice.get(room('doc'))['ETag']}])").status == 200
 
 
 def test_29_not_no_lock_is_true(room: Room) -> None:
-    """Asgi-webdav had it inverted."""
+    """[29] Asgi-webdav had it inverted."""
     room.make("doc")
     assert room.alice.put(room("doc"), if_="(Not <DAV:no-lock>)").status == 204
     assert room.alice.put(room("doc"), if_="(<DAV:no-lock>)").status == 412
 
 
 def test_29_the_answer_to_lock_is_whole(room: Room) -> None:
-    """Asgi-webdav: the owner as a Python dict, no lockroot, no <>, a 423 without a body, 201 and no file."""
+    """[29] Asgi-webdav: the owner as a Python dict, no lockroot, no <>, a 423 without a body, 201 and no file."""
     answer = room.alice.lock(room("doc"))
     [lock] = activelocks(answer)
     assert lock.findtext(f"{DAV}owner/{DAV}href") == "mailto:ada@example.org"
@@ -309,7 +309,7 @@ def test_29_the_answer_to_lock_is_whole(room: Room) -> None:
 
 @pytest.mark.parametrize("text", ["banana", "(<urn:uuid:00000000-0000-4000-8000-000000000000>)", '(["stale"])'])
 def test_31_a_false_or_broken_condition_is_never_passed_over(room: Room, text: str) -> None:
-    """Nginx-dav-ext reduced If to 'the first token' and wrote all the same; it said class 2 and not 1."""
+    """[31] Nginx-dav-ext reduced If to 'the first token' and wrote all the same; it said class 2 and not 1."""
     room.make("doc")
     assert room.alice.put(room("doc"), b"changed", if_=text).status in {400, 412}
     assert room.alice.get(room("doc")).body == b"text"
@@ -317,7 +317,7 @@ def test_31_a_false_or_broken_condition_is_never_passed_over(room: Room, text: s
 
 
 def test_32_lock_asks_if_children_and_the_parent(room: Room) -> None:
-    """sabre/dav asked none of them on LOCK (sabre-io/dav 1133), and gave 30 minutes whatever was asked (876)."""
+    """[32] sabre/dav asked none of them on LOCK (sabre-io/dav 1133), and gave 30 minutes whatever was asked (876)."""
     room.make("coll/", "coll/doc", "doc")
     assert room.alice.lock(room("doc"), if_="(<DAV:no-lock>)").status == 412
     room.bob.locked(room("coll/doc"))
@@ -329,7 +329,7 @@ def test_32_lock_asks_if_children_and_the_parent(room: Room) -> None:
 
 @pytest.mark.parametrize("held, asked", [("a_c", "abc"), ("a%25", "abc"), ("A", "a"), ("coll", "coll2"), ("x*", "xy")])
 def test_32_names_are_never_patterns(room: Room, held: str, asked: str) -> None:
-    """sabre/dav matched paths with LIKE and escaped neither _ nor %; neighbours by prefix or case are not below."""
+    """[32] sabre/dav matched paths with LIKE and escaped neither _ nor %; neighbours by prefix or case are not below."""
     room.make(f"{held}/", f"{asked}/", f"{asked}/doc")
     room.alice.locked(room(held), depth="infinity")
     assert room.bob.put(room(f"{asked}/doc")).status == 204
@@ -337,7 +337,7 @@ def test_32_names_are_never_patterns(room: Room, held: str, asked: str) -> None:
 
 
 def test_34_discovery_shows_no_depth_0_lock_of_an_ancestor(room: Room) -> None:
-    """dav-server-rs listed it on the members, and never read the time when a lock ends."""
+    """[34] dav-server-rs listed it on the members, and never read the time when a lock ends."""
     room.make("coll/", "coll/doc")
     room.alice.locked(room("coll"), timeout="Second-60")
     assert discovered(room.bob, room("coll/doc")) == []
@@ -346,7 +346,7 @@ def test_34_discovery_shows_no_depth_0_lock_of_an_ancestor(room: Room) -> None:
 
 
 def test_35_parent_and_children_count_and_no_lock_has_two_holders(room: Room) -> None:
-    """Nextcloud's files_lock asked neither, and took a unique violation for success; its default had no end."""
+    """[35] Nextcloud's files_lock asked neither, and took a unique violation for success; its default had no end."""
     room.make("coll/", "coll/doc")
     token = room.alice.locked(room("coll"), depth="infinity")
     assert room.bob.lock(room("coll/doc")).status == 423
