@@ -151,8 +151,10 @@ class Application:
         return self.site.etag_of(resource)
 
 
-def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `on_ready` is given the base URL once requests are answered.
+def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[str], None]) -> bool:
+    """Serve until SIGINT or SIGTERM; False when workers kept failing, or had to be killed at the end.
+
+    `on_ready` is given the base URL once requests are answered.
 
     The state folder must be claimed by the caller. Raises ListeningError, StoreError,
     FolderUnusableError or UsersFileError, each in plain words.
@@ -162,11 +164,12 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
     try:
         if settings.workers == 1:
             _serve((settings, tuple(users)), sockets, lambda: on_ready(url))
+            return True
         else:
             # Opened once here first, so that what is wrong with it is said once and before any worker starts.
             Application(settings, users).close()
             work = (settings, tuple(users))
-            supervise(
+            code = supervise(
                 _serve,
                 work,
                 sockets,
@@ -174,6 +177,7 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
                 stop_s=2 * settings.stop_timeout_s,
                 on_ready=lambda: on_ready(url),
             )
+            return code == 0
     finally:
         for sock in sockets:
             sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -9,15 +10,16 @@ import random
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.serving import DAV, Answer
-from tests.survival.processes import KeptClient, ServerProcess, events_of
+from tests.edge.tiny import wait_until
+from tests.serving import DAV, Answer, serving
+from tests.survival.processes import KeptClient, ServerProcess, events_of, wait_for_end
 
 MARK = "{urn:x-survival}mark"
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -57,15 +59,13 @@ class Person:
     def path(self, name: str) -> str:
         return f"/dav/{self.name}/{name}"
 
-    def work(self, client: KeptClient, again: threading.Event, noted: threading.Semaphore) -> None:
-        """Until the server is gone; with `again`, until that is set, past lost connections."""
-        while not again.is_set():
-            try:
+    def work(self, client: KeptClient, noted: threading.Semaphore) -> None:
+        """Until the connection is lost."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while True:
                 self.step(client)
-            except (OSError, http.client.HTTPException):
-                return
-            self.answered += 1
-            noted.release()
+                self.answered += 1
+                noted.release()
 
     def step(self, client: KeptClient) -> None:
         name = self.rng.choice(NAMES)
@@ -224,17 +224,17 @@ def staging_folders(folder: Path) -> int:
     return sum(path.is_dir() for path in (folder / ".holdfast" / "staging").iterdir())
 
 
-def under_load(server: ServerProcess, people: Iterable[Person], requests: int, strike: object) -> None:
-    """Let everyone work; call `strike` once so many requests were answered, while others are under way."""
-    stop, noted = threading.Event(), threading.Semaphore(0)
+def under_load(server: ServerProcess, people: Iterable[Person], requests: int, strike: Callable[[], object]) -> None:
+    """Let everyone work; call `strike` once so many requests were answered, while others are under way.
+
+    Each works until its connection is lost.
+    """
+    noted = threading.Semaphore(0)
     clients = [server.kept(person.name) for person in people]
     with ThreadPoolExecutor(len(clients)) as pool:
-        working = [
-            pool.submit(person.work, client, stop, noted) for person, client in zip(people, clients, strict=True)
-        ]
+        working = [pool.submit(person.work, client, noted) for person, client in zip(people, clients, strict=True)]
         for _ in range(requests):
             assert noted.acquire(timeout=60)
-        assert callable(strike)
         strike()
         for work in working:
             work.result(60)
@@ -242,17 +242,24 @@ def under_load(server: ServerProcess, people: Iterable[Person], requests: int, s
         client.close()
 
 
+def at_work(folder: Path, seed: int) -> list[Person]:
+    """Three people, each with an empty collection."""
+    rng = random.Random(seed)
+    people = [Person(name, rng.randrange(10**9)) for name in PEOPLE]
+    for person in people:
+        (folder / person.name).mkdir(parents=True)
+    return people
+
+
 @pytest.mark.parametrize(
-    ("durability", "workers", "rounds", "seed"), [("crash", 1, 10, 11), ("power", 1, 10, 12), ("power", 2, 6, 13)]
+    ("durability", "workers", "rounds", "seed"), [("crash", 1, 10, 11), ("power", 1, 10, 12), ("power", 2, 5, 13)]
 )
 def test_what_was_answered_survives_kill_9_of_everything(
     tmp_path: Path, durability: str, workers: int, rounds: int, seed: int
 ) -> None:
     rng = random.Random(seed)
     folder = tmp_path / "served"
-    people = [Person(name, rng.randrange(10**9)) for name in PEOPLE]
-    for person in people:
-        (folder / person.name).mkdir(parents=True)
+    people = at_work(folder, seed)
     flags = ("--durability", durability, "--workers", str(workers))
     for _ in range(rounds):
         with ServerProcess.start(folder, tmp_path / "log", *flags, users=PEOPLE) as server:
@@ -269,3 +276,148 @@ def test_what_was_answered_survives_kill_9_of_everything(
         assert server.stop() == 0
     assert sum(person.answered for person in people) > 10 * rounds
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_killed_worker_is_replaced_and_nothing_answered_is_lost(tmp_path: Path) -> None:
+    """Its staging folder goes with it, as soon as its successor starts."""
+    rng = random.Random(14)
+    folder = tmp_path / "served"
+    people = at_work(folder, 14)
+    with ServerProcess.start(folder, tmp_path / "log", "--workers", "2", users=PEOPLE) as server:
+        for _ in range(2):  # a server gives up when workers keep ending soon after their start
+            former = server.workers
+            assert len(former) == 2
+
+            def strike(victims: list[int] = former) -> None:
+                # One by one: whose connection a worker has is the system's choice, so both go in the end.
+                for victim in victims:
+                    os.kill(victim, signal.SIGKILL)
+                    wait_for_end(victim)
+
+            under_load(server, people, rng.randrange(20, 60), strike)
+            wait_until(lambda former=former: len(set(server.workers) - set(former)) == 2)
+            for person in people:
+                person.check(server)
+            wait_until(lambda: staging_folders(folder) == 2)
+            assert leftovers(folder) == []
+        assert server.stop() == 0
+    assert events_of(server.state)
+
+
+def test_a_server_whose_workers_keep_dying_gives_up_and_says_so(tmp_path: Path) -> None:
+    """Neither a busy loop of restarts nor an exit code of success."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ServerProcess.start(folder, tmp_path / "log", "--workers", "2", users=()) as server:
+        killed: set[int] = set()
+        while server.process.poll() is None:
+            for victim in set(server.workers) - killed:
+                killed.add(victim)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+        assert server.stop() == 2
+        assert len(killed) < 20
+    assert "kept failing" in (tmp_path / "log").read_text()
+
+
+def test_workers_end_with_their_parent_and_a_new_server_takes_over_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "served"
+    people = at_work(folder, 15)
+    with ServerProcess.start(folder, tmp_path / "log", "--workers", "2", users=PEOPLE) as server:
+        orphans = server.workers
+
+        def strike() -> None:
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait(30)
+
+        under_load(server, people, 40, strike)
+        with ServerProcess.start(folder, tmp_path / "log", users=PEOPLE) as successor:
+            for person in people:
+                person.check(successor)
+            for orphan in orphans:
+                wait_for_end(orphan)
+            assert successor.stop() == 0
+    with ServerProcess.start(folder, tmp_path / "log", users=PEOPLE) as server:
+        assert staging_folders(folder) == 1
+        assert leftovers(folder) == []
+    assert events_of(server.state)
+
+
+def test_a_lock_of_a_name_that_a_kill_left_properties_behind_for_makes_a_document_without_any(tmp_path: Path) -> None:
+    """DELETE takes the document out and then commits: killed in between, it leaves the properties without their document."""
+    with serving(tmp_path) as served:
+        alice = served.as_("alice")
+        for number, create in enumerate((alice.lock, alice.put)):
+            path = f"/dav/{number}"
+            assert alice.put(path).status == 201
+            assert alice.request("PROPPATCH", path, marking("old")).status == 207
+            (tmp_path / str(number)).unlink()
+            assert create(path).status == 201
+            assert b"old" not in alice.propfind(path).body
+            assert b"mark" not in alice.propfind(path).body
+
+
+def begin_upload(server: ServerProcess, path: str, body: bytes) -> socket.socket:
+    """A PUT of which half has been sent, and taken by the server."""
+    connection = socket.create_connection(server.address, timeout=30)
+    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {server.client().authorization}\r\n"
+    head += f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head.encode())
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    connection.sendall(body[: len(body) // 2])
+    return connection
+
+
+def begin_download(server: ServerProcess, path: str) -> http.client.HTTPResponse:
+    """A GET of which nothing but the head has been read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    connection.settimeout(30)
+    connection.connect(server.address)
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {server.client().authorization}\r\n\r\n"
+    connection.sendall(head.encode())
+    response = http.client.HTTPResponse(connection)
+    connection.close()  # the response keeps the socket open until it is read
+    response.begin()
+    return response
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_lets_uploads_and_downloads_end(tmp_path: Path, workers: str) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    large = random.Random(1).randbytes(20_000_000)
+    (folder / "large").write_bytes(large)
+    with ServerProcess.start(folder, tmp_path / "log", "--workers", workers) as server:
+        uploads = [begin_upload(server, f"/dav/{number}", large) for number in range(2)]
+        downloads = [begin_download(server, "/dav/large") for _ in range(2)]
+        server.process.send_signal(signal.SIGTERM)
+        for upload in uploads:
+            upload.sendall(large[len(large) // 2 :])
+        for upload in uploads:
+            assert upload.recv(100).startswith(b"HTTP/1.1 201")
+            upload.close()
+        assert all(download.read() == large for download in downloads)
+        assert server.stop() == 0
+    assert all((folder / str(number)).read_bytes() == large for number in range(2))
+    assert list((server.state / "staging").glob("*/*")) == []
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_sigterm_ends_the_server_cleanly_though_clients_stand_still(tmp_path: Path) -> None:
+    """What never arrived whole is not kept, and the end takes no longer than the time that is given to clients."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    with ServerProcess.start(folder, tmp_path / "log") as server:
+        (folder / "large").write_bytes(bytes(20_000_000))
+        stuck = [begin_upload(server, path, bytes(1_000_000)) for path in ("/dav/old", "/dav/new")]
+        reader = begin_download(server, "/dav/large")
+        assert server.stop() == 0
+        for connection in stuck:
+            connection.close()
+        reader.close()
+    assert (folder / "old").read_text() == "old"
+    assert not (folder / "new").exists()
+    assert list((server.state / "staging").glob("*/*")) == []
+    assert "Traceback" not in server.log.read_text()

@@ -109,9 +109,11 @@ def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str
     signal.signal(signal.SIGTERM, _stop)
     try:
         with StateFolder.claim(settings.state_folder):
-            run(settings, users=tuple(listed), on_ready=on_ready)
+            is_clean = run(settings, users=tuple(listed), on_ready=on_ready)
     except KeyboardInterrupt:
-        pass
+        is_clean = True
+    if not is_clean:
+        raise CommandError("Worker processes kept failing, or did not end in time; the messages above say more.")
     say("Holdfast has stopped.")
 
 
