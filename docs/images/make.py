@@ -57,7 +57,7 @@ PAGES: Final = {
     "empty": ("GET", "/dav/Photos/", {}, b""),
 }
 # Name -> width and height in CSS pixels of the two pictures in the README.
-PICTURES: Final = {"listing": (1040, 600), "locked": (800, 800)}
+PICTURES: Final = {"listing": (1040, 600), "locked": (800, 740)}
 
 
 def lay_out(folder: Path, now: float) -> None:
