@@ -64,6 +64,8 @@ class Clock:
         self._read_wall = read_wall
         self.anchor = anchor or Anchor(read_wall(), read_uptime(), boot_identity())
         self._base = self.anchor.wall_us - self.anchor.uptime_us
+        self._offset = timedelta()
+        self._offset_until_us = 0
 
     def now_us(self) -> int:
         """Microseconds since 1970 on this clock."""
@@ -71,11 +73,15 @@ class Clock:
 
     def now(self) -> datetime:
         """The instant, aware, in UTC."""
-        return _EPOCH + timedelta(microseconds=self._base + self._read_uptime())
+        return _EPOCH + timedelta(0, 0, self._base + self._read_uptime())
 
     def wall_offset(self) -> timedelta:
-        """What to add to an instant of this clock to show it on the wall clock as that stands now."""
-        return timedelta(microseconds=self._read_wall() - self.now_us())
+        """What to add to an instant of this clock to show it on the wall clock as that stood within the last second."""
+        now_us = self._base + self._read_uptime()
+        if not self._offset_until_us - 1_000_000 <= now_us < self._offset_until_us:
+            self._offset = timedelta(microseconds=self._read_wall() - now_us)
+            self._offset_until_us = now_us + 1_000_000
+        return self._offset
 
     def resumed(self, anchor: Anchor, latest_us: int) -> Clock:
         """A clock with the same sources that goes on from a stored anchor.

@@ -5,6 +5,7 @@ Owns: which status and which precondition code each error becomes. Must not know
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from holdfast.core.paths import InvalidPathError
@@ -21,13 +22,15 @@ from holdfast.files import (
     StorageFailedError,
     StorageFullError,
 )
-from holdfast.store.protocol import StoreError
+from holdfast.store.protocol import StoreError, StoreFullError
 from holdfast.wire.davxml import XmlError, XmlTooLargeError
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.if_header import IfSyntaxError
 from holdfast.wire.rfc4918 import DestinationElsewhereError, HeaderError
 
 __all__ = ["EXPECTED_ERRORS", "RefusalError", "as_refusal"]
+
+_logger = logging.getLogger("holdfast.webdav")
 
 
 class RefusalError(Exception):
@@ -66,6 +69,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (AccessRefusedError, 403),
     (LengthMismatchError, 400),
     (FilesError, 500),
+    (StoreFullError, 507),
     (StoreError, 503),
 )
 
@@ -73,10 +77,25 @@ EXPECTED_ERRORS: Final[tuple[type[Exception], ...]] = tuple(kind for kind, _ in 
 """What may pass out of the floors below as a refusal; anything else is a fault of ours, and a 500."""
 
 
+_HEADERS: Final[dict[int, tuple[tuple[str, str], ...]]] = {
+    # All but what makes a new resource (RFC 9110 section 15.5.6 requires the field).
+    405: (("Allow", "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"),),
+    503: (("Retry-After", "1"),),
+}
+
+
 def as_refusal(error: Exception) -> RefusalError:
     """The refusal that an expected error becomes."""
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            headers = (("Retry-After", "1"),) if status == 503 else ()
-            return RefusalError(status, str(error), headers=headers)
+            detail = _without_paths(error) if isinstance(error, StoreError) else str(error)
+            return RefusalError(status, detail, headers=_HEADERS.get(status, ()))
     raise error
+
+
+def _without_paths(error: StoreError) -> str:
+    """What a client is told; a store's own words are for whoever runs the server, and go to the log."""
+    _logger.error("%s", error)
+    if isinstance(error, StoreFullError):
+        return "The disk that keeps the server's locks and properties is full; nothing was changed."
+    return "The server cannot use its store of locks at the moment; its log says more."

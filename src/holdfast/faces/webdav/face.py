@@ -22,7 +22,7 @@ from holdfast.faces.webdav.locking import lock, unlock
 from holdfast.faces.webdav.propfind import propfind
 from holdfast.faces.webdav.proppatch import proppatch
 from holdfast.faces.webdav.reading import get, options
-from holdfast.faces.webdav.writing import delete, judge_put, mkcol, put
+from holdfast.faces.webdav.writing import delete, judge_upload, mkcol, put
 from holdfast.wire.exchange import Request, Response
 
 __all__ = ["METHODS", "Method", "WebDavFace"]
@@ -142,5 +142,5 @@ class WebDavFace:
     def _judge_head(self, head: Request) -> Response | None:
         call, _ = self._open(head)
         if head.method == "PUT":
-            return judge_put(call)
+            return judge_upload(call)
         return None

@@ -12,9 +12,9 @@ from holdfast.faces.webdav.answers import refused
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.conditional import precondition_of
 from holdfast.faces.webdav.effects import refuse_too_many_properties, stored, write_of
-from holdfast.faces.webdav.errors import RefusalError
+from holdfast.faces.webdav.errors import RefusalError, as_refusal
 from holdfast.faces.webdav.live import DAV, PROTECTED
-from holdfast.files import Detached, StagedFile
+from holdfast.files import AlreadyExistsError, Detached, IsCollectionError, StagedFile
 from holdfast.service import WriteRequest
 from holdfast.store.protocol import WriteTransaction
 from holdfast.wire.davxml import parse_mkcol
@@ -22,7 +22,7 @@ from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
 from holdfast.wire.rfc4918 import parse_depth
 
-__all__ = ["delete", "judge_put", "mkcol", "put"]
+__all__ = ["delete", "judge_upload", "mkcol", "put"]
 
 _XML_TYPES = ("application/xml", "text/xml")
 
@@ -30,8 +30,8 @@ _XML_TYPES = ("application/xml", "text/xml")
 def put(call: Call) -> Response:
     """PUT: the upload lies complete; check, then rename it into place (RFC 4918 section 9.7)."""
     if isinstance(call.request.body, bytes):
-        # A large body was judged before it was read (WebDavFace.admit); a small one is judged here, before a file is made.
-        refusal = judge_put(call)
+        # A large body was judged before it was read (judge_upload); a small one is judged here, before a file is made.
+        refusal = _judge(call)
         if refusal is not None:
             return refusal
     staged = _staged_body(call)
@@ -42,7 +42,6 @@ def put(call: Call) -> Response:
         staged.seal(staged.length, durable=call.site.settings.syncs_files, modified_ns=modified)
 
         def apply(tx: WriteTransaction) -> tuple[bool, str]:
-            call.refuse_new_member_of_missing_parent()
             created, resource = call.site.folder.place(staged, call.inside, sync=False)
             if created:
                 # What a killed process may have left of an older resource of this name.
@@ -62,32 +61,30 @@ def put(call: Call) -> Response:
     return Response(201 if created else 204, headers)
 
 
-def judge_put(call: Call) -> Response | None:
+def judge_upload(call: Call) -> Response | None:
     """What stands against a PUT as things are now: conditions, locks, what can never be stored, a missing parent.
 
-    Asked before the body is read or staged; the transaction that makes the change asks again. Locks are
-    asked about the document alone, which needs no look at the disk: what protects its parent is asked later.
+    Asked before a large body is read; the transaction that makes the change asks again.
     """
-    request = WriteRequest(call.claim(), (Effect(call.resource, Reach.CONTENT),))
-    refusal = call.site.service.check_write(request, precondition_of(call))
+    refusal = _judge(call)
     if refusal is not None:
-        return refused(call, refusal)
-    _refuse_unstorable(call)
+        return refusal
+    resource = call.site.folder.stat(call.inside)
+    if resource is not None and resource.is_collection:
+        raise as_refusal(IsCollectionError("a collection has that name"))
+    if resource is None:
+        call.refuse_new_member_of_missing_parent()
     return None
 
 
-def _refuse_unstorable(call: Call) -> None:
+def _judge(call: Call) -> Response | None:
+    """The part that needs no look at the disk. What protects the parent collection is asked in the transaction."""
     if b"content-range" in call.request.headers:
         # RFC 9110 section 14.5: a server that does not support partial PUT must not store the part as the whole.
         raise RefusalError(400, "PUT with Content-Range is not supported; send the whole document.")
-    resource = call.site.folder.stat(call.inside)
-    if resource is not None and resource.is_collection:
-        raise RefusalError(
-            405, "There is a collection at this URL; a document cannot replace it.", headers=ALLOW_COLLECTION
-        )
-
-
-ALLOW_COLLECTION = (("Allow", "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"),)
+    request = WriteRequest(call.claim(), (Effect(call.resource, Reach.CONTENT),))
+    refusal = call.site.service.check_write(request, precondition_of(call))
+    return None if refusal is None else refused(call, refusal)
 
 
 def _staged_body(call: Call) -> StagedFile:
@@ -141,7 +138,7 @@ def mkcol(call: Call) -> Response:
         refuse_too_many_properties(call, tx)
 
     if call.site.folder.stat(call.inside) is not None:
-        raise RefusalError(405, "There is a resource at this URL already.", headers=ALLOW_COLLECTION)
+        raise as_refusal(AlreadyExistsError("there is a resource at this URL already"))
     answer = call.site.service.write(lambda: write_of(call), apply, precondition=precondition_of(call))
     if isinstance(answer, Refused):
         return refused(call, answer)
