@@ -71,7 +71,8 @@ def _getcontenttype(resource: Resource, _path: str, _view: View) -> str | None:
 
 
 def _getetag(resource: Resource, _path: str, _view: View) -> str | None:
-    return f"<D:getetag>{resource.etag}</D:getetag>" if resource.etag else None
+    etag = resource.etag
+    return f"<D:getetag>{etag}</D:getetag>" if etag else None
 
 
 def _resourcetype(resource: Resource, _path: str, _view: View) -> str:
