@@ -15,11 +15,18 @@ from typing import Protocol, Self
 from holdfast.core.model import DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["ReadTransaction", "Store", "StoreError", "WriteTransaction", "refuse_overlap"]
+__all__ = ["ReadTransaction", "Store", "StoreError", "StoreFullError", "WriteTransaction", "refuse_overlap"]
 
 
 class StoreError(Exception):
-    """The store cannot do its work (unreadable, of a newer version, busy for too long); the text says what to do."""
+    """The store cannot do its work (unreadable, of a newer version, busy for too long); the text says what to do.
+
+    It is for whoever runs the server: it may name a path of the machine, so no client is shown it.
+    """
+
+
+class StoreFullError(StoreError):
+    """The store has no room for a change; nothing was changed, and reading goes on."""
 
 
 class ReadTransaction(Protocol):

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
 
-from holdfast.store.protocol import StoreError
+from holdfast.store.protocol import StoreError, StoreFullError
 
 __all__ = ["Migration", "connect", "create_file", "explain", "is_busy", "migrate", "patiently", "shipped_migrations"]
 
@@ -200,14 +200,17 @@ def patiently(step: Callable[[], _T], limit_s: float) -> _T:
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:
     """SQLite's error as a sentence that says what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    full_code: int = getattr(error, "sqlite_errorcode", 0)
+    code = full_code & 0xFF
+    # The file of the write-ahead log's index is grown before it is mapped; SQLite has an error of its own for that.
+    if code == sqlite3.SQLITE_FULL or full_code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StoreFullError(f"the disk with {path} is full; make room")
     said = {
         sqlite3.SQLITE_NOTADB: f"{path} is not a database; name another file, or restore it from a backup",
         sqlite3.SQLITE_CORRUPT: f"{path} is damaged; restore it from a backup, or move it away to begin without locks",
         sqlite3.SQLITE_READONLY: f"{path} cannot be written; check its permissions and those of its folder",
         sqlite3.SQLITE_PERM: f"{path} may not be used by this account; check its permissions",
         sqlite3.SQLITE_CANTOPEN: f"{path} cannot be opened; check that it is a file and its permissions and its folder's",
-        sqlite3.SQLITE_FULL: f"the disk with {path} is full; make room",
         sqlite3.SQLITE_IOERR: f"the disk with {path} failed or is full; check it",
         sqlite3.SQLITE_CONSTRAINT: "a lock with this id or token is kept already",
         sqlite3.SQLITE_BUSY: f"{path} is in use by another program; close that one",
