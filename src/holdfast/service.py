@@ -162,6 +162,7 @@ class LockService:
                 return refused
             lock = self._mint(tx, request)
             if not mapped and create is not None:
+                tx.ensure_room()
                 # What a killed process may have left of an older resource of this name.
                 tx.remove_properties(claim.resource)
                 create()

@@ -93,6 +93,13 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Forget a lock; harmless when it is gone."""
         ...
 
+    def ensure_room(self) -> None:
+        """Raise StoreFullError where the commit of a small change might find no room.
+
+        To be asked before something is changed that the transaction's end would not undo, such as a document.
+        """
+        ...
+
     def mint_fencing_token(self) -> int:
         """The next number: rising, never given twice, also after a crash or power loss, gaps allowed.
 

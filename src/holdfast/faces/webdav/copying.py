@@ -48,6 +48,7 @@ def copy(call: Call) -> Response:
 
         def apply(tx: WriteTransaction) -> Placed:
             _check_destination(call, destination)
+            tx.ensure_room()
             placed = call.site.folder.place_tree(staged, call.site.inside(destination), sync=False)
             tx.copy_properties(call.resource, destination, tree=whole)
             return placed
@@ -73,6 +74,7 @@ def move(call: Call) -> Response:
 
     def apply(tx: WriteTransaction) -> Placed:
         _check_destination(call, destination)
+        tx.ensure_room()
         placed = call.site.folder.move(call.inside, call.site.inside(destination), sync=False)
         tx.move_properties(call.resource, destination)
         return placed

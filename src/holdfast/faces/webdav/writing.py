@@ -131,6 +131,8 @@ def mkcol(call: Call) -> Response:
 
     def apply(tx: WriteTransaction) -> None:
         call.refuse_new_member_of_missing_parent()
+        if properties:
+            tx.ensure_room()
         call.site.folder.make_collection(call.inside, sync=False)
         tx.remove_properties(call.resource)
         for item in properties:
@@ -171,6 +173,8 @@ def delete(call: Call) -> Response:
         raise RefusalError(400, "DELETE of a collection takes Depth infinity only (RFC 4918 section 9.6.1).")
 
     def apply(tx: WriteTransaction) -> Detached:
+        if resource.is_collection or tx.locks_on([call.resource.text]) or tx.properties_on(call.resource):
+            tx.ensure_room()  # a plain document may go without, to make some
         detached = call.site.folder.detach(call.inside, sync=False)
         tx.remove_properties(call.resource)
         return detached

@@ -15,7 +15,7 @@ from typing import Final
 
 from holdfast.core.model import DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
-from holdfast.store.protocol import StoreError, refuse_overlap
+from holdfast.store.protocol import StoreError, StoreFullError, refuse_overlap
 from holdfast.store.sqlite import queries
 from holdfast.store.sqlite.opening import explain, is_busy, patiently
 from holdfast.store.sqlite.rows import (
@@ -36,6 +36,9 @@ __all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inheri
 
 _FENCING_RESERVE: Final = 4096
 """How many fencing tokens are reserved by one wait for the disk."""
+
+_LEAST_ROOM_BYTES: Final = 256 * 1024
+"""Room that a change to documents asks for, so that the commit after it does not fail."""
 
 
 inherited: Final[list[object]] = []
@@ -239,6 +242,14 @@ class SqliteWriteTransaction(SqliteReadTransaction):
     def remove(self, lock_id: str) -> None:
         """One row at most."""
         self._run(queries.REMOVE_LOCK, (lock_id,))
+
+    def ensure_room(self) -> None:
+        """Look at the file system that the log grows on."""
+        session = self._open_session()
+        found = os.statvfs(session.path.parent)
+        if found.f_bavail * found.f_frsize < _LEAST_ROOM_BYTES:
+            msg = f"the disk with {session.path} is full; make room"
+            raise StoreFullError(msg)
 
     def mint_fencing_token(self) -> int:
         """The next token; one beyond the reserve raises the ceiling and makes the commit wait for the disk (store.py)."""
