@@ -91,7 +91,11 @@ def _staged_body(call: Call) -> StagedFile:
     body = call.request.body
     if isinstance(body, bytes):
         staged = call.site.folder.staging.new()
-        staged.write(body)
+        try:
+            staged.write(body)
+        except BaseException:
+            staged.discard()  # on a full disk each refusal would keep what it took
+            raise
         return staged
     if not isinstance(body, StagedFile):
         msg = "an upload must be staged by the served folder's own staging area"
