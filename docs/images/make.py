@@ -192,7 +192,7 @@ def main() -> None:
                 for dress, size, dark in (
                     ("light", (1040, 800), False),
                     ("dark", (1040, 800), True),
-                    ("phone", (500, 900), False),
+                    ("phone", (390, 844), False),
                 ):
                     photograph(address + name, review / f"{name}-{dress}.png", size, scale=1, dark=dark)
 
