@@ -73,7 +73,11 @@ def _acquire(call: Call, body: bytes) -> Response:
     def create() -> None:
         nonlocal created
         call.refuse_new_member_of_missing_parent()
-        folder.place(call.site.folder.staging.new(), inside)
+        staged = folder.staging.new()
+        try:
+            folder.place(staged, inside)
+        finally:
+            staged.discard()  # what could not be placed must not stay, nor stay open
         created = True
 
     request = AcquireRequest(
