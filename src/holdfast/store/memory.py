@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
@@ -328,6 +329,18 @@ class MemoryStore:
     def write(self) -> _Writing:
         """A serial transaction."""
         return _Writing(self)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Nothing is held: a commit costs nothing here."""
+        return nullcontext()
+
+    @property
+    def has_held(self) -> bool:
+        """Never."""
+        return False
+
+    def commit_held(self) -> None:
+        """Nothing to commit."""
 
     @property
     def has_unsynced(self) -> bool:

@@ -174,6 +174,20 @@ class WriteContext(Protocol):
         ...
 
 
+class HoldContext(Protocol):
+    """`with store.hold():`."""
+
+    def __enter__(self) -> None:
+        """From here on what this thread changes may be held."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """No longer; what is held stays so until `commit_held`."""
+        ...
+
+
 class Store(Protocol):
     """A store may be used from any thread; transactions belong to the thread that began them and do not nest."""
 
@@ -191,6 +205,30 @@ class Store(Protocol):
 
     def write(self) -> WriteContext:
         """A serial transaction."""
+        ...
+
+    def hold(self) -> HoldContext:
+        """`with store.hold():` lets the write transactions that this thread makes inside share one commit.
+
+        Each is a transaction as ever: serial, undone alone when it raises, with a `now` of its own; but where it
+        changed something it may stay uncommitted, and keep all other writers waiting, until this thread calls
+        `commit_held`. So whoever holds does that soon, waits for no other thread before, and tells nobody of a
+        change until it has returned. This thread's `read` and `peek` see what it holds. A write transaction that it begins
+        outside of `hold` first commits what is held, so that who knows nothing of holding need not. Does not nest.
+        """
+        ...
+
+    @property
+    def has_held(self) -> bool:
+        """True when `commit_held` of this thread has something to commit, or a failure to tell."""
+        ...
+
+    def commit_held(self) -> None:
+        """Commit what this thread holds; harmless when that is nothing.
+
+        Raises StoreError when all that was held since the last call is undone, as if it had never been; once a
+        hold has failed, transactions inside `hold` are refused (StoreError) until this has told so.
+        """
         ...
 
     @property

@@ -31,17 +31,21 @@ __all__ = [
     "READ_ANCHOR",
     "READ_COUNTERS",
     "READ_LATEST_INSTANT",
+    "RELEASE",
     "REMOVE_LOCK",
     "REMOVE_PROPERTIES_BELOW",
     "REMOVE_PROPERTIES_ON",
     "REMOVE_PROPERTY",
     "REPLACE_LOCK",
+    "SAVE",
     "SKIP_FENCING_TOKENS",
     "TRIM_EVENTS",
+    "UNDO",
     "WRITE_ANCHOR",
     "WRITE_COUNTERS",
     "WRITE_LATEST_INSTANT",
     "locks_on",
+    "write_counters",
 ]
 
 _LOCK: Final = (
@@ -169,6 +173,21 @@ MOVE_PROPERTIES_BELOW: Final = (
     "UPDATE properties SET collection = ? || substr(collection, ?) WHERE collection >= ? AND collection < ?"
 )
 """Move the dead properties below a path to below another one, where there are none."""
+
+
+SAVE: Final = "SAVEPOINT one"
+"""One of several transactions that share a commit begins to change something."""
+
+UNDO: Final = "ROLLBACK TO one"
+"""It is undone, and the others are not."""
+
+RELEASE: Final = "RELEASE one"
+"""It has ended."""
+
+
+def write_counters(counters: tuple[int, int, int] | None, now_us: int) -> tuple[str, tuple[int, ...]]:
+    """The text and values that end a transaction, or several, of which the last one was at `now_us`."""
+    return (WRITE_LATEST_INSTANT, (now_us,)) if counters is None else (WRITE_COUNTERS, (*counters, now_us))
 
 
 @lru_cache(maxsize=256)

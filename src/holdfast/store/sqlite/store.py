@@ -9,6 +9,11 @@ Writers: a lock of this process stands in front of `BEGIN IMMEDIATE`, so that th
 between processes SQLite's own write lock decides, asked for every 0.1 to 2 ms. `now` is read after the write lock
 was obtained, so instants never run backwards in the order of commits. Readers see a snapshot and never wait.
 
+Holding: inside `with store.hold()` the first transaction that changes something stays open, and with it the turn to
+write, until `commit_held`. Those that follow in that thread join it, each in a savepoint of its own that is begun
+with its first change; the counters are read once and written once. One COMMIT, and so one write of each page, is shared by all.
+An error that makes SQLite roll back undoes all of them: `commit_held` then says so instead of committing.
+
 Durability: with CRASH, and with POWER, a commit survives a killed process. With POWER `sync` makes all earlier
 commits of this process survive power loss too; whoever answers a client calls it first. The argument is in
 durability.py.
@@ -58,7 +63,7 @@ from holdfast.store.sqlite.opening import (
     shipped_migrations,
 )
 from holdfast.store.sqlite.rows import lock_from
-from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
+from holdfast.store.sqlite.transaction import Held, Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
 
 __all__ = ["SqliteStore"]
 
@@ -185,6 +190,28 @@ class SqliteStore:
         """A serial transaction."""
         return _Writing(self)
 
+    def hold(self) -> _Holding:
+        """Write transactions of this thread inside may share one commit."""
+        return _Holding(self._session())
+
+    @property
+    def has_held(self) -> bool:
+        """True when this thread holds something, or a failure that it was not told of."""
+        session: Session | None = getattr(self._local, "session", None)
+        return session is not None and session.held is not None
+
+    def commit_held(self) -> None:
+        """One COMMIT for all; waits for the disk only where fencing tokens need it, as every commit may."""
+        session = self._session()
+        _refuse_nesting(session)
+        held, session.held = session.held, None
+        if held is None:
+            return
+        if held.failure is None:
+            self._commit_all(session, held)
+        if held.failure is not None:
+            raise StoreError(str(held.failure)) from held.failure
+
     @property
     def has_unsynced(self) -> bool:
         """True when `sync` has something to do; never with CRASH."""
@@ -206,7 +233,10 @@ class SqliteStore:
             sessions = list(self._sessions)
         _open_stores.discard(self)
         for session in sessions:
+            held, session.held = session.held, None
             session.close()
+            if held is not None and held.failure is None:
+                self._turn.release()
         self._log.close()
         self._keeper.close()
 
@@ -221,6 +251,17 @@ class SqliteStore:
         self.close()
 
     def _begin_write(self, session: Session) -> SqliteWriteTransaction:
+        held = session.held
+        if held is not None:
+            if session.holds:
+                if held.failure is not None:
+                    raise StoreError(str(held.failure)) from held.failure
+                return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling, held)
+            if held.failure is None:
+                session.held = None
+                self._commit_all(session, held)
+                # A failure is kept for `commit_held` to tell; it is not this transaction's.
+                session.held = held if held.failure else None
         if not self._turn.acquire(timeout=self._busy_limit_s):
             raise StoreError(
                 f"the store was busy for {self._busy_limit_s:g} s with other work of this process; try again"
@@ -248,12 +289,58 @@ class SqliteStore:
         changed = tx.finish()
         session.cursor.execute("COMMIT")
         if changed:
-            self._log.note_commit()
-            self._changes += changed
-            if self._changes >= _CHANGES_PER_CHECKPOINT:
-                self._changes = 0
-                self._checkpoint(session)
+            self._note_commit(session, changed)
         return 0 if self._waits_for_disk else tx.reserved_ceiling
+
+    def _note_commit(self, session: Session, changed: int) -> None:
+        self._log.note_commit()
+        self._changes += changed
+        if self._changes >= _CHANGES_PER_CHECKPOINT:
+            self._changes = 0
+            self._checkpoint(session)
+
+    def _commit_all(self, session: Session, held: Held) -> None:
+        """Commit what was held, or note why that failed."""
+        try:
+            try:
+                session.cursor.execute(*queries.write_counters(held.counters, held.latest_us))
+                session.cursor.execute("COMMIT")
+                self._note_commit(session, held.changed + 1)
+            finally:
+                self._end_write(session)
+            if held.reserved_ceiling and not self._waits_for_disk:
+                self._reserve(held.reserved_ceiling)
+        except sqlite3.Error as error:
+            held.failure = explain(error, self.path)
+        except StoreError as error:
+            held.failure = error
+
+    def _end_joined(self, session: Session, tx: SqliteWriteTransaction, held: Held, *, keep: bool) -> None:
+        """Add a transaction to those that are held, or undo it alone; where that fails all are undone."""
+        try:
+            if tx.is_saved:
+                if not keep:
+                    session.cursor.execute(queries.UNDO)
+                session.cursor.execute(queries.RELEASE)
+            if keep:
+                held.take(tx)
+        except sqlite3.Error as error:
+            held.failure = explain(error, self.path)
+            if keep:
+                raise held.failure from error
+        finally:
+            if held.failure is None and not session.connection.in_transaction:
+                held.failure = StoreError("SQLite undid what was not yet committed; try again")
+            if held.failure is not None:
+                self._end_write(session)
+
+    def _end_write(self, session: Session) -> None:
+        """Undo what is not committed, and let the next one write."""
+        try:
+            if session.connection.in_transaction:
+                session.cursor.execute("ROLLBACK")
+        finally:
+            self._turn.release()
 
     def _checkpoint(self, session: Session) -> None:
         """Move the log into the database, while `session` keeps every writer, in any process, from beginning it anew."""
@@ -274,10 +361,27 @@ class SqliteStore:
         self._refusal = "this store was opened before a fork; open it in the new process"
 
 
-class _Reading:
-    """`with store.read() as tx`."""
+class _Holding:
+    """`with store.hold():`."""
 
-    __slots__ = ("_session", "_store", "_tx")
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._session.holds = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.holds = False
+
+
+class _Reading:
+    """`with store.read() as tx`; in the transaction of what this thread holds, if it does."""
+
+    __slots__ = ("_joins", "_session", "_store", "_tx")
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -286,8 +390,10 @@ class _Reading:
         self._session = session = self._store._session()
         _refuse_nesting(session)
         self._tx = tx = SqliteReadTransaction(session, self._store.clock.now_us())
+        self._joins = session.connection.in_transaction
         try:
-            session.cursor.execute("BEGIN")
+            if not self._joins:
+                session.cursor.execute("BEGIN")
         except sqlite3.Error as error:
             raise explain(error, session.path) from error
         session.is_active = True
@@ -300,7 +406,8 @@ class _Reading:
         self._tx.end()
         session.is_active = False
         try:
-            session.cursor.execute("COMMIT")
+            if not self._joins:
+                session.cursor.execute("COMMIT")
         except sqlite3.Error as failure:
             raise explain(failure, session.path) from failure
 
@@ -324,6 +431,19 @@ class _Writing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         store, session, tx = self._store, self._session, self._tx
+        session.is_active = False
+        if tx.joins:
+            assert session.held is not None
+            try:
+                store._end_joined(session, tx, session.held, keep=error is None)
+            finally:
+                tx.end()
+            return
+        if session.holds and error is None and tx.has_work and session.connection.in_transaction:
+            session.held = held = Held()
+            held.take(tx)
+            tx.end()
+            return
         ceiling = 0
         try:
             if error is None:
@@ -332,12 +452,7 @@ class _Writing:
             raise explain(failure, session.path) from failure
         finally:
             tx.end()
-            session.is_active = False
-            try:
-                if session.connection.in_transaction:
-                    session.cursor.execute("ROLLBACK")
-            finally:
-                store._turn.release()
+            store._end_write(session)
         if ceiling:
             store._reserve(ceiling)
 

@@ -32,7 +32,7 @@ from holdfast.store.sqlite.rows import (
     property_key,
 )
 
-__all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
+__all__ = ["Counters", "Held", "Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
 
 _FENCING_RESERVE: Final = 4096
 """How many fencing tokens are reserved by one wait for the disk."""
@@ -41,14 +41,43 @@ _LEAST_ROOM_BYTES: Final = 256 * 1024
 """Room that a change to documents asks for, so that the commit after it does not fail."""
 
 
+Counters = tuple[int, int, int]
+"""The next fencing token, the fencing ceiling, the next seq."""
+
 inherited: Final[list[object]] = []
 """What belongs to the parent of a fork: kept for good, because to close it here could harm the parent's."""
 
 
-class Session:
-    """One thread's connection; `cursor` runs all its statements, `is_active` while a transaction is open."""
+class Held:
+    """What one thread's write transactions that share a commit have come to so far."""
 
-    __slots__ = ("__weakref__", "_pid", "busy_limit_s", "connection", "cursor", "is_active", "path")
+    __slots__ = ("changed", "counters", "failure", "latest_us", "reserved_ceiling")
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.changed = 0
+        self.counters: Counters | None = None
+        """As the last of them left them; written once, before the commit. None when none used them."""
+        self.latest_us = 0
+        self.reserved_ceiling = 0
+        self.failure: StoreError | None = None
+        """Why all of it was undone; then nothing is open any more."""
+
+    def take(self, tx: SqliteWriteTransaction) -> None:
+        """Add what a transaction did."""
+        self.changed += tx.changed
+        self.counters = tx.counters
+        self.latest_us = tx.now_us
+        self.reserved_ceiling = max(self.reserved_ceiling, tx.reserved_ceiling)
+
+
+class Session:
+    """One thread's connection; `cursor` runs all its statements, `is_active` while a transaction is open.
+
+    `holds` is True inside `with store.hold()`; `held` is what waits for the shared commit.
+    """
+
+    __slots__ = ("__weakref__", "_pid", "busy_limit_s", "connection", "cursor", "held", "holds", "is_active", "path")
 
     def __init__(self, connection: sqlite3.Connection, path: Path, busy_limit_s: float) -> None:
         """Take over an open connection."""
@@ -57,6 +86,8 @@ class Session:
         self.path = path
         self.busy_limit_s = busy_limit_s
         self.is_active = False
+        self.holds = False
+        self.held: Held | None = None
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -74,7 +105,7 @@ class Session:
 class SqliteReadTransaction:
     """One consistent view."""
 
-    __slots__ = ("_now_us", "_session", "now")
+    __slots__ = ("_session", "now", "now_us")
 
     now: datetime
     """The instant of this transaction."""
@@ -82,7 +113,7 @@ class SqliteReadTransaction:
     def __init__(self, session: Session, now_us: int) -> None:
         """Read through `session`, at an instant."""
         self._session: Session | None = session
-        self._now_us = now_us
+        self.now_us = now_us
         self.now = instant_from(now_us)
 
     def end(self) -> None:
@@ -142,7 +173,7 @@ class SqliteReadTransaction:
 
     def expired_locks(self, limit: int) -> list[Lock]:
         """A range scan in the index by expiry."""
-        return [lock_from(row) for row in self._rows(queries.EXPIRED_LOCKS, (self._now_us, limit))]
+        return [lock_from(row) for row in self._rows(queries.EXPIRED_LOCKS, (self.now_us, limit))]
 
     def count_locks(self, principal: str | None = None) -> int:
         """One seek, for a number that triggers keep."""
@@ -186,49 +217,65 @@ class SqliteWriteTransaction(SqliteReadTransaction):
     """A serial transaction; the counters are read at their first use and written once, at the end."""
 
     __slots__ = (
-        "_ceiling",
         "_durable_ceiling",
-        "_has_counters",
-        "_next_seq",
-        "_next_token",
+        "_saves_first",
         "_started_with",
+        "counters",
+        "is_saved",
+        "joins",
         "reserved_ceiling",
     )
 
     reserved_ceiling: int
     """The ceiling that must be on disk before this transaction's fencing tokens are given out; 0 for none."""
 
-    def __init__(self, session: Session, now_us: int, durable_ceiling: int) -> None:
-        """Write through `session`, which has begun; fencing tokens below `durable_ceiling` are reserved on disk."""
+    def __init__(self, session: Session, now_us: int, durable_ceiling: int, held: Held | None = None) -> None:
+        """Write through `session`, which has begun; fencing tokens below `durable_ceiling` are reserved on disk.
+
+        With `held` it joins others that share its commit, and goes on from their counters.
+        """
         super().__init__(session, now_us)
         self._durable_ceiling = durable_ceiling
         self.reserved_ceiling = 0
-        self._has_counters = False
-        self._next_token = 0
-        self._ceiling = 0
-        self._next_seq = 0
+        self.joins = held is not None
+        self._saves_first = self.joins
+        self.is_saved = False
+        self.counters: Counters | None = None if held is None else held.counters
         self._started_with = session.connection.total_changes
 
     def _run(self, sql: str, values: Sequence[object]) -> None:
         session = self._session or self._open_session()
         try:
+            if self._saves_first:
+                # Not before there is something to undo: most that join others change nothing, or succeed.
+                session.cursor.execute(queries.SAVE)
+                self._saves_first, self.is_saved = False, True
             session.cursor.execute(sql, values)
         except sqlite3.Error as error:
             raise explain(error, session.path) from error
 
-    def _read_counters(self) -> None:
-        self._next_token, self._ceiling, self._next_seq = self._rows(queries.READ_COUNTERS, ())[0]
-        self._has_counters = True
+    def _read_counters(self) -> Counters:
+        counters: Counters = self._rows(queries.READ_COUNTERS, ())[0]
+        self.counters = counters
+        return counters
+
+    @property
+    def changed(self) -> int:
+        """How many rows were changed so far."""
+        return self._open_session().connection.total_changes - self._started_with
+
+    @property
+    def has_work(self) -> bool:
+        """True when there is something to commit."""
+        return self.counters is not None or self.changed > 0
 
     def finish(self) -> int:
         """Write the counters, before the commit; returns how many rows were changed."""
-        session = self._open_session()
-        if self._has_counters:
-            values = (self._next_token, self._ceiling, self._next_seq, self._now_us)
-            self._run(queries.WRITE_COUNTERS, values)
-        elif session.connection.total_changes != self._started_with:
-            self._run(queries.WRITE_LATEST_INSTANT, (self._now_us,))
-        return session.connection.total_changes - self._started_with
+        changed = self.changed
+        if self.has_work:
+            self._run(*queries.write_counters(self.counters, self.now_us))
+            changed += 1
+        return changed
 
     def insert(self, lock: Lock) -> None:
         """One row."""
@@ -253,23 +300,19 @@ class SqliteWriteTransaction(SqliteReadTransaction):
 
     def mint_fencing_token(self) -> int:
         """The next token; one beyond the reserve raises the ceiling and makes the commit wait for the disk (store.py)."""
-        if not self._has_counters:
-            self._read_counters()
-        token = self._next_token
-        self._next_token = token + 1
-        if token >= self._ceiling:
-            self._ceiling = token + _FENCING_RESERVE
+        token, ceiling, seq = self.counters or self._read_counters()
+        if token >= ceiling:
+            ceiling = token + _FENCING_RESERVE
         if token >= self._durable_ceiling:
-            self.reserved_ceiling = self._ceiling
+            self.reserved_ceiling = ceiling
+        self.counters = token + 1, ceiling, seq
         return token
 
     def append(self, event: Event) -> int:
         """One row."""
-        if not self._has_counters:
-            self._read_counters()
-        seq = self._next_seq
+        token, ceiling, seq = self.counters or self._read_counters()
         self._run(queries.APPEND_EVENT, event_row(seq, event))
-        self._next_seq = seq + 1
+        self.counters = token, ceiling, seq + 1
         return seq
 
     def trim_events(self, before: datetime) -> int:
