@@ -14,8 +14,7 @@ from datetime import timedelta
 from socket import socket
 from typing import Final
 
-from holdfast.access.authenticator import Authenticator, NeedsWork
-from holdfast.access.basic import BASIC_CHALLENGE
+from holdfast.access.authenticator import CHALLENGE, Authenticator, NeedsWork
 from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.clock import Clock
 from holdfast.config import Durability, Settings
@@ -123,7 +122,7 @@ class Application:
         authenticator = Authenticator(
             users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
         )
-        webdav = WebDavFace(self.site, challenge=BASIC_CHALLENGE, retry_after_s=authenticator.retry_after_s)
+        webdav = WebDavFace(self.site, challenge=CHALLENGE, retry_after_s=authenticator.retry_after_s)
         self.edge = EdgeConfig(
             route=mounted({MOUNT.text: webdav}, star=webdav),
             identifier=_Identifier(authenticator),

@@ -145,7 +145,7 @@ def test_listed_users_have_to_log_in_and_draw_a_note(serve, folder: Path):
     url = server.webdav_url + "plan.txt"
     refused = httpx.get(url)
     assert refused.status_code == 401
-    assert refused.headers["WWW-Authenticate"] == 'Basic realm="Holdfast", charset="UTF-8"'
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="Holdfast", charset="UTF-8", Bearer realm="Holdfast"'
     assert httpx.get(url, auth=("alice", "wrong")).status_code == 401
     assert httpx.get(url, auth=("bob", "hunter2")).status_code == 200
     assert httpx.put(url, auth=("bob", "hunter2"), content=b"x").status_code == 403

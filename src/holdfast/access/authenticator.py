@@ -16,7 +16,9 @@ throw a right password away. Credentials in the cache are never slowed. A name t
 before is counted by that pair alone, so nobody can lock others out by guessing at their names. The same wrong
 field again (a client with an old password) is refused from memory and not counted as a new guess.
 
-Another scheme, such as bearer tokens, is one more branch in `_verify`: all else here holds for any field.
+API tokens (the Bearer scheme) need none of this care: a check is one quick hash, nobody can guess one, and nothing of
+a right one is remembered, so its end counts at once. Both calls check them on the spot. Wrong ones count against
+their peer, whose wrong ones are then answered 429, and which may guess fewer passwords; a right one is never slowed.
 """
 
 from __future__ import annotations
@@ -33,14 +35,18 @@ from hashlib import blake2b
 from math import ceil
 from typing import Final, TypeVar
 
-from holdfast.access.basic import MAX_AUTHORIZATION_CHARACTERS, Credentials, parse_basic
+from holdfast.access.basic import BASIC_CHALLENGE, MAX_AUTHORIZATION_CHARACTERS, Credentials, parse_basic
 from holdfast.access.passwords import Passwords
 from holdfast.access.throttle import Throttle
-from holdfast.access.users_file import UserRecord, UsersFile, UsersFileError
+from holdfast.access.tokens import BEARER_CHALLENGE, TokenRecord, is_bearer, parse_bearer, token_id
+from holdfast.access.users_file import Admitted, UserRecord, UsersFile, UsersFileError
 from holdfast.clock import Clock
 from holdfast.core.access import ANONYMOUS, Principal
 
-__all__ = ["NEEDS_WORK", "Authenticator", "NeedsWork"]
+__all__ = ["CHALLENGE", "NEEDS_WORK", "Authenticator", "NeedsWork"]
+
+CHALLENGE: Final = f"{BASIC_CHALLENGE}, {BEARER_CHALLENGE}"
+"""The WWW-Authenticate value of every 401: both schemes, the one of people and their programs first (RFC 9110 section 11.6.1)."""
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -78,7 +84,7 @@ class Authenticator:
         max_checks: int = 2,
         passwords: Passwords | None = None,
     ) -> None:
-        """Take users from a file, a list or both (the list wins); hash at most `max_checks` passwords at once.
+        """Take users and tokens from a file, users from a list, or both (the list wins); hash at most `max_checks` passwords at once.
 
         Raises UsersFileError where the file cannot be read. A file that is emptied later lets nobody in.
         """
@@ -90,7 +96,7 @@ class Authenticator:
         self._slots = threading.BoundedSemaphore(max_checks)
         self._looking = threading.Lock()
         self._guard = threading.Lock()
-        # All below is under _guard; _users is replaced whole, never changed.
+        # All below is under _guard; _users and _tokens are replaced whole, never changed.
         self._waiting = 0
         self._known: OrderedDict[bytes, Principal] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
@@ -98,7 +104,9 @@ class Authenticator:
         self._pairs: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._throttle = Throttle()
         self._signature = None if users_file is None else users_file.signature()
-        self._users = self._listed if users_file is None else users_file.load() | self._listed
+        admitted = Admitted({}, {}) if users_file is None else users_file.load_all()
+        self._users: dict[str, UserRecord] = admitted.users | self._listed
+        self._tokens: dict[str, TokenRecord] = admitted.tokens
         self._look_at_us = 0 if users_file is None else clock.now_us() + _LOOK_EVERY_US
 
     @property
@@ -109,16 +117,19 @@ class Authenticator:
     def identify_now(self, authorization: str | None, client: str) -> Principal | NeedsWork | None:
         """The principal, None for missing or wrong credentials, or NEEDS_WORK. No I/O, no hashing, microseconds.
 
-        `client` is the peer's address; it plays no part here, and stands here so that both calls look alike.
+        `client` is the peer's address, against which a wrong token counts.
         """
-        del client
         if self.is_open:
             return ANONYMOUS
         if authorization is None or len(authorization) > MAX_AUTHORIZATION_CHARACTERS:
             return None
         if self._file is not None and self._clock.now_us() >= self._look_at_us:
             return NEEDS_WORK
-        return self._recall(self._digest(authorization))
+        digest = self._digest(authorization)
+        recalled = self._recall(digest)
+        if recalled is NEEDS_WORK and is_bearer(authorization):
+            return self._verify_token(digest, authorization, client)
+        return recalled
 
     def identify_slowly(self, authorization: str | None, client: str) -> Principal | None:
         """The principal, or None for missing, wrong or too frequent credentials. May hash, read the disk and wait."""
@@ -128,6 +139,9 @@ class Authenticator:
         if authorization is None or len(authorization) > MAX_AUTHORIZATION_CHARACTERS:
             return None
         digest = self._digest(authorization)
+        if is_bearer(authorization):
+            recalled = self._recall(digest)
+            return self._verify_token(digest, authorization, client) if isinstance(recalled, NeedsWork) else recalled
         with self._guard:
             pending = self._pending.get(digest)
             mine: Future[Principal | None] = Future()
@@ -148,11 +162,13 @@ class Authenticator:
         if authorization is None or self.is_open:
             return 0
         credentials = parse_basic(authorization)
-        if credentials is None:
+        if credentials is None and parse_bearer(authorization) is None:
             return 0
         with self._guard:
             if self._digest(authorization) in self._wrong:
                 return 0
+            if credentials is None:
+                return ceil(self._throttle.wait_s((("peer", _network(client)),), self._now_s()))
             if self._waiting >= _MAX_WAITING:
                 return 1
             return ceil(self._throttle.wait_s(self._keys(credentials.name, client), self._now_s()))
@@ -202,6 +218,30 @@ class Authenticator:
             return None
         return Principal(record.name, record.grants)
 
+    def _verify_token(self, digest: bytes, authorization: str, client: str) -> Principal | None:
+        """The principal of an API token that stands; one quick hash, no I/O."""
+        token = parse_bearer(authorization)
+        if token is None:
+            return None
+        public = token_id(token)
+        with self._guard:
+            record = self._tokens.get(public)
+            if record is not None and not record.matches(token):
+                record = None
+            if record is not None and not record.is_expired_at(self._clock.now()):
+                return record.principal
+            keys = (("peer", _network(client)),)
+            now_s = self._now_s()
+            if self._throttle.wait_s(keys, now_s) > 0:
+                return None
+            self._throttle.count(keys, now_s)
+            _remember(self._wrong, digest, None, _MAX_WRONG)
+        if record is None:
+            _log.warning("wrong or revoked token: id %s, from %s", public, client)
+        else:
+            _log.warning("expired token: name %r, id %s, from %s", record.name, public, client)
+        return None
+
     def _matching_record(self, users: dict[str, UserRecord], credentials: Credentials) -> UserRecord | None:
         """The record whose password this is. An unknown name costs one hash too, and so cannot be told by the clock."""
         record = users.get(credentials.name)
@@ -231,15 +271,16 @@ class Authenticator:
 
     def _take_up(self, file: UsersFile) -> None:
         try:
-            users = file.load() | self._listed
+            admitted = file.load_all()
         except UsersFileError as error:
             _log.error("the users known so far stay in force: %s", error)
             return
         with self._guard:
-            self._users = users
+            self._users = admitted.users | self._listed
+            self._tokens = admitted.tokens
             self._known.clear()
             self._wrong.clear()
-        _log.info("the users file has changed: %d users", len(users))
+        _log.info("the users file has changed: %d users, %d tokens", len(admitted.users), len(admitted.tokens))
 
     def _recall(self, digest: bytes) -> Principal | NeedsWork | None:
         with self._guard:

@@ -16,7 +16,7 @@ import msgspec
 __all__ = ["BASIC_CHALLENGE", "MAX_AUTHORIZATION_CHARACTERS", "Credentials", "parse_basic"]
 
 BASIC_CHALLENGE: Final = 'Basic realm="Holdfast", charset="UTF-8"'
-"""The WWW-Authenticate value of every 401 (RFC 7617 section 2.1)."""
+"""The challenge that asks for a name and a password (RFC 7617 section 2.1)."""
 
 MAX_AUTHORIZATION_CHARACTERS: Final = 4096
 

@@ -1,7 +1,8 @@
-"""The users file: who may log in, with which password hash, and what each may do.
+"""The users file: who may log in, with which password hash or API token, and what each may do.
 
 Owns: the file's format (JSON, version 1), its mode, and that two writers do not undo each other. Must not
-know: HTTP, and any password (it holds hashes alone). Whoever reads gets the old file or the new one, never a
+know: HTTP, and any password or token (it holds hashes alone). A file without tokens is the same as before there
+were any. Whoever reads gets the old file or the new one, never a
 part: a change is written aside, synced, and renamed into place.
 """
 
@@ -12,16 +13,18 @@ import os
 import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from holdfast.access.passwords import UnusableNameError, check_name
+from holdfast.access.tokens import HASH_PREFIX, TokenRecord
 from holdfast.core.access import Grant, Role
 from holdfast.core.paths import InvalidPathError, ResourcePath
 
-__all__ = ["GRANTABLE", "UserRecord", "UsersFile", "UsersFileError", "parse_grant"]
+__all__ = ["GRANTABLE", "Admitted", "UserRecord", "UsersFile", "UsersFileError", "parse_grant"]
 
 MAX_FILE_BYTES: Final = 64 << 20
 
@@ -43,6 +46,13 @@ class UserRecord(msgspec.Struct, frozen=True):
     grants: tuple[Grant, ...]
 
 
+class Admitted(msgspec.Struct, frozen=True):
+    """All that a users file holds: users by name, tokens by id."""
+
+    users: dict[str, UserRecord]
+    tokens: dict[str, TokenRecord]
+
+
 class _GrantEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["reader", "writer", "admin"]
     path: str = "/"
@@ -53,9 +63,18 @@ class _UserEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grants: tuple[_GrantEntry, ...]
 
 
+class _TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    hash: str
+    grants: tuple[_GrantEntry, ...]
+    created: datetime
+    expires: datetime | None
+
+
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     users: dict[str, _UserEntry]
     version: Literal[1] = 1
+    tokens: dict[str, _TokenEntry] | msgspec.UnsetType = msgspec.UNSET
 
 
 def parse_grant(text: str) -> Grant:
@@ -88,6 +107,10 @@ class UsersFile:
 
     def load(self) -> dict[str, UserRecord]:
         """All users by name. Raises UsersFileError for a missing, unreadable or malformed file."""
+        return self.load_all().users
+
+    def load_all(self) -> Admitted:
+        """All users and tokens, as of one moment. Raises UsersFileError as `load`."""
         try:
             with self.path.open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
@@ -101,17 +124,17 @@ class UsersFile:
 
     def add(self, record: UserRecord) -> None:
         """Add a user; makes the file (mode 0600) where it is missing. Raises UsersFileError for a name that is taken."""
-        with self._changing() as users:
-            if record.name in users:
+        with self._changing() as kept:
+            if record.name in kept.users:
                 msg = f"{record.name} is in {self.path} already: change the password with `holdfast users passwd`."
                 raise UsersFileError(msg)
-            users[record.name] = record
+            kept.users[record.name] = record
 
     def remove(self, name: str) -> None:
         """Remove a user. Raises UsersFileError when there is none of this name."""
-        with self._changing() as users:
-            self._require(users, name)
-            del users[name]
+        with self._changing() as kept:
+            self._require(kept.users, name)
+            del kept.users[name]
 
     def set_password(self, name: str, password_hash: str) -> None:
         """Replace a user's hash. Raises UsersFileError when there is none of this name."""
@@ -121,30 +144,61 @@ class UsersFile:
         """Replace all of a user's grants. Raises UsersFileError when there is none of this name."""
         self._replace(name, lambda old: msgspec.structs.replace(old, grants=tuple(grants)))
 
+    def add_token(self, record: TokenRecord, now: datetime) -> None:
+        """Add a token; makes the file (mode 0600) where it is missing.
+
+        Each name has one token, so that a principal's name says which. One of this name that has expired by `now` gives
+        way; UsersFileError where it has not.
+        """
+        with self._changing() as kept:
+            for old in [token for token in kept.tokens.values() if token.name == record.name]:
+                if not old.is_expired_at(now):
+                    msg = (
+                        f"There is a token {record.name} in {self.path} already: choose another name, "
+                        f"or end that one with `holdfast tokens revoke {record.name}`."
+                    )
+                    raise UsersFileError(msg)
+                del kept.tokens[old.id]
+            kept.tokens[record.id] = record
+
+    def remove_token(self, name_or_id: str) -> TokenRecord:
+        """Remove the token with this name or id, and tell what it was. Raises UsersFileError when there is none."""
+        with self._changing() as kept:
+            by_name = [token.id for token in kept.tokens.values() if token.name == name_or_id]
+            found = by_name[0] if by_name else name_or_id
+            if found not in kept.tokens:
+                msg = f"There is no token {name_or_id} in {self.path}: `holdfast tokens list` shows which there are."
+                raise UsersFileError(msg)
+            return kept.tokens.pop(found)
+
     def _replace(self, name: str, change: Callable[[UserRecord], UserRecord]) -> None:
-        with self._changing() as users:
-            self._require(users, name)
-            users[name] = change(users[name])
+        with self._changing() as kept:
+            self._require(kept.users, name)
+            kept.users[name] = change(kept.users[name])
 
     def _require(self, users: Mapping[str, UserRecord], name: str) -> None:
         if name not in users:
             msg = f"There is no user {name} in {self.path}: `holdfast users list` shows who is."
             raise UsersFileError(msg)
 
-    def _parse(self, raw: bytes) -> dict[str, UserRecord]:
+    def _parse(self, raw: bytes) -> Admitted:
         if len(raw) > MAX_FILE_BYTES:
             msg = f"The users file {self.path} is larger than {MAX_FILE_BYTES >> 20} MiB."
             raise UsersFileError(msg)
         try:
             document = msgspec.json.decode(raw, type=_Document)
-            return {name: _to_record(name, entry) for name, entry in document.users.items()}
+            tokens = {} if document.tokens is msgspec.UNSET else document.tokens
+            return Admitted(
+                {name: _to_record(name, entry) for name, entry in document.users.items()},
+                {public: _to_token(public, entry) for public, entry in tokens.items()},
+            )
         except (msgspec.DecodeError, UnicodeDecodeError, UnusableNameError, InvalidPathError, UsersFileError) as error:
             msg = f"The users file {self.path} is not what `holdfast users` writes: {error}"
             raise UsersFileError(msg) from error
 
     @contextmanager
-    def _changing(self) -> Generator[dict[str, UserRecord]]:
-        """The users, to be changed; written when the block ends without an exception. One writer at a time."""
+    def _changing(self) -> Generator[Admitted]:
+        """The users and tokens, to be changed; written when the block ends without an exception. One writer at a time."""
         try:
             guard = os.open(
                 self.path.with_name(f".{self.path.name}.lock"),
@@ -156,14 +210,17 @@ class UsersFile:
             raise UsersFileError(msg) from error
         try:
             fcntl.flock(guard, fcntl.LOCK_EX)
-            users = self.load() if self.path.exists() else {}
-            yield users
-            self._write(users)
+            kept = self.load_all() if self.path.exists() else Admitted({}, {})
+            yield kept
+            self._write(kept)
         finally:
             os.close(guard)
 
-    def _write(self, users: Mapping[str, UserRecord]) -> None:
-        document = _Document({name: _to_entry(users[name]) for name in sorted(users)})
+    def _write(self, kept: Admitted) -> None:
+        tokens = {public: _to_token_entry(kept.tokens[public]) for public in sorted(kept.tokens)}
+        document = _Document(
+            {name: _to_entry(kept.users[name]) for name in sorted(kept.users)}, tokens=tokens or msgspec.UNSET
+        )
         raw = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:
@@ -196,14 +253,42 @@ def _to_record(name: str, entry: _UserEntry) -> UserRecord:
     if not entry.password.startswith(_HASH_PREFIX):
         msg = f"the password of {name} is not an Argon2id hash"
         raise UsersFileError(msg)
-    grants = tuple(Grant(GRANTABLE[grant.role], ResourcePath.from_text(grant.path)) for grant in entry.grants)
-    return UserRecord(name, entry.password, grants)
+    return UserRecord(name, entry.password, _to_grants(entry.grants))
 
 
 def _to_entry(record: UserRecord) -> _UserEntry:
+    return _UserEntry(record.password_hash, _to_grant_entries(record.grants))
+
+
+def _to_token(public: str, entry: _TokenEntry) -> TokenRecord:
+    if check_name(entry.name) != entry.name:
+        msg = f"the name {entry.name!r} is not in Unicode's NFC form"
+        raise UsersFileError(msg)
+    if not entry.hash.startswith(HASH_PREFIX):
+        msg = f"the hash of the token {entry.name} is not a BLAKE2b one"
+        raise UsersFileError(msg)
+    for instant in (entry.created, entry.expires):
+        if instant is not None and instant.tzinfo is None:
+            msg = f"a time of the token {entry.name} does not say its time zone"
+            raise UsersFileError(msg)
+    expires_at = None if entry.expires is None else entry.expires.astimezone(UTC)
+    return TokenRecord(
+        public, entry.name, entry.hash, _to_grants(entry.grants), entry.created.astimezone(UTC), expires_at
+    )
+
+
+def _to_token_entry(record: TokenRecord) -> _TokenEntry:
+    grants = _to_grant_entries(record.grants)
+    return _TokenEntry(record.name, record.token_hash, grants, record.created_at, record.expires_at)
+
+
+def _to_grants(entries: Sequence[_GrantEntry]) -> tuple[Grant, ...]:
+    return tuple(Grant(GRANTABLE[grant.role], ResourcePath.from_text(grant.path)) for grant in entries)
+
+
+def _to_grant_entries(grants: Sequence[Grant]) -> tuple[_GrantEntry, ...]:
     words = {role: word for word, role in GRANTABLE.items()}
-    grants = tuple(_GrantEntry(_literal(words[grant.role]), grant.path.text) for grant in record.grants)
-    return _UserEntry(record.password_hash, grants)
+    return tuple(_GrantEntry(_literal(words[grant.role]), grant.path.text) for grant in grants)
 
 
 def _literal(word: str) -> Literal["reader", "writer", "admin"]:

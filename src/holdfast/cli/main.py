@@ -15,6 +15,7 @@ from holdfast import __version__
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
+from holdfast.cli.tokens import tokens_app
 from holdfast.cli.users import users_app
 from holdfast.config import SettingsError
 from holdfast.files.errors import FolderUnusableError
@@ -35,6 +36,7 @@ app = App(
 )
 app.command(serve)
 app.command(users_app)
+app.command(tokens_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from holdfast import __version__
 from holdfast.access.passwords import Passwords, UnusableNameError, UnusablePasswordError, check_name
+from holdfast.access.tokens import PRINCIPAL_PREFIX
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting, describe_elsewhere
 from holdfast.cli.terminal import CommandError, say, warn
@@ -103,7 +104,8 @@ def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str
     from holdfast.server import run
 
     def on_ready(url: str) -> None:
-        serving = Serving(url, names[0] if names else None, is_loopback, socket.gethostname())
+        user = names[0] if names and not names[0].startswith(PRINCIPAL_PREFIX) else None
+        serving = Serving(url, user, is_loopback, socket.gethostname())
         _announce(settings, serving, names)
 
     signal.signal(signal.SIGTERM, _stop)
@@ -239,15 +241,15 @@ def _user_names(settings: Settings, listed: Sequence[UserRecord]) -> list[str]:
     names = [record.name for record in listed]
     if settings.users_file is None:
         return names
-    kept = UsersFile(settings.users_file).load()
+    kept = UsersFile(settings.users_file).load_all()
     for name in names:
-        if name in kept:
+        if name in kept.users:
             msg = f"{name} is in {settings.users_file} and on the command line: leave one of them out."
             raise CommandError(msg)
-    if not kept and not names:
+    if not kept.users and not kept.tokens and not names:
         msg = f"The users file {settings.users_file} has no users: add one with `holdfast users add NAME --users {settings.users_file}`."
         raise CommandError(msg)
-    return names + list(kept)
+    return [*names, *kept.users, *(token.principal.name for token in kept.tokens.values())]
 
 
 def _check_reach(settings: Settings, names: Sequence[str], *, is_loopback: bool) -> None:

@@ -1,0 +1,144 @@
+"""`holdfast tokens`: make, list and end the API tokens of programs.
+
+Owns: the commands, and that a token is shown once. Must not know: a token's form, the file's format. The token
+is all that `create` writes to standard output, so that a script can take it; the rest goes to standard error.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+from rich.markup import escape
+
+from holdfast.access.passwords import UnusableNameError
+from holdfast.access.tokens import TokenRecord, make_token
+from holdfast.access.users_file import GRANTABLE, UsersFile, parse_grant
+from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.users import default_users_file
+from holdfast.clock import Clock
+
+__all__ = ["tokens_app"]
+
+tokens_app = App(name="tokens", help="Make, list and revoke API tokens for programs, in the file of the users.")
+
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,8})([mhdw])")
+_UNITS: Final = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_LONGEST: Final = timedelta(days=3660)
+
+FileFlag = Annotated[
+    Path | None, Parameter(name="--users", help="The users file; default: ~/.config/holdfast/users.json.")
+]
+
+
+@tokens_app.command
+def create(
+    name: Annotated[str, Parameter(help="The token's name: the locks it takes show `token:NAME`.")],
+    /,
+    *,
+    role: Annotated[str, Parameter(help="What it may do: reader, writer, admin.")] = "writer",
+    path: Annotated[str, Parameter(help="At and below which path it may do so; elsewhere it may do nothing.")] = "/",
+    expires: Annotated[
+        str, Parameter(help="How long it stands, such as 12h, 90d or 2w (m, h, d, w), or never.")
+    ] = "90d",
+    users: FileFlag = None,
+) -> None:
+    """Make an API token and show it, this once. A running server takes it up within a second or two.
+
+    A program sends it as `Authorization: Bearer TOKEN`. Only a hash of it is kept.
+
+    **Examples:**
+
+        holdfast tokens create backup --role reader
+
+        holdfast tokens create ci --role writer --path /dav/builds --expires 30d --users team.json
+    """
+    file = _open(users)
+    now = Clock().now().replace(microsecond=0)
+    grants = (parse_grant(f"{role}:{path}"),)
+    expires_at = _parse_end(expires, now)
+    try:
+        token, record = make_token(name, grants, created_at=now, expires_at=expires_at)
+    except UnusableNameError as error:
+        raise CommandError(str(error)) from error
+    if users is None:
+        file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.add_token(record, now)
+    say(token)
+    warn(
+        f"this is the token of {record.principal.name} ({_words(record)}), {_end_of(record, now)}. It is shown this once "
+        f"and kept nowhere: only its hash is in {file.path}."
+    )
+
+
+@tokens_app.command(name="list")
+def list_tokens(*, users: FileFlag = None) -> None:
+    """List the tokens: name, id (`hf_ID_` is how the token begins), what each may do, since and until when.
+
+    **Example:**
+
+        holdfast tokens list --users team.json
+    """
+    file = _open(users)
+    now = Clock().now()
+    records = sorted(file.load_all().tokens.values(), key=lambda record: record.name)
+    if not records:
+        say(escape(f"There are no tokens in {file.path}."))
+    width = max((len(record.name) for record in records), default=0)
+    for record in records:
+        since = f"created {_show(record.created_at)}"
+        say(escape(f"{record.name:<{width}}  {record.id}  {_words(record)}  {since}  {_end_of(record, now)}"))
+
+
+@tokens_app.command
+def revoke(name: Annotated[str, Parameter(help="The token's name, or its id.")], /, *, users: FileFlag = None) -> None:
+    """End a token. A running server lets it in no more within a second or two; its locks stay until they end or are broken.
+
+    **Example:**
+
+        holdfast tokens revoke ci
+    """
+    file = _open(users)
+    record = file.remove_token(name)
+    say(escape(f"Revoked {record.name} ({record.id}) in {file.path}."))
+
+
+def _open(path: Path | None) -> UsersFile:
+    return UsersFile(default_users_file() if path is None else path.expanduser())
+
+
+def _parse_end(text: str, now: datetime) -> datetime | None:
+    if text == "never":
+        return None
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        msg = f"--expires {text} is no span of time: write a number and m, h, d or w, such as 90d, or never."
+        raise CommandError(msg)
+    count = int(found[1])
+    if count > _LONGEST // _UNITS[found[2]]:
+        msg = f"--expires {text} is more than ten years: choose a shorter span, or never."
+        raise CommandError(msg)
+    return now + count * _UNITS[found[2]]
+
+
+def _words(record: TokenRecord) -> str:
+    words = {role: word for word, role in GRANTABLE.items()}
+    return ", ".join(f"{words[grant.role]} at {grant.path.text}" for grant in record.grants)
+
+
+def _end_of(record: TokenRecord, now: datetime) -> str:
+    if record.expires_at is None:
+        return "never expires"
+    return f"{'expired' if record.is_expired_at(now) else 'expires'} {_show(record.expires_at)}"
+
+
+def _show(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
