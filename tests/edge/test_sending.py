@@ -10,7 +10,7 @@ import pytest
 from holdfast.edge.settings import Limits
 from holdfast.wire.exchange import FileRegion, Response
 from tests.edge.test_bodies import resident_kib
-from tests.edge.tiny import PATIENCE_S, Edge, TinyFace, wait_until
+from tests.edge.tiny import PATIENCE_S, Edge, Settled, TinyFace, wait_until
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -209,7 +209,7 @@ def test_a_client_that_sends_requests_and_reads_no_answer_is_cut_off():
         assert resident_kib() - before < 32 * KIB
 
 
-class Disk:
+class Disk(Settled):
     """Has unsynced work until a sync is allowed and done."""
 
     def __init__(self) -> None:

@@ -43,9 +43,16 @@ class Identity:
 
 
 class Settled:
-    """Nothing ever needs a sync."""
+    """Nothing is ever held, or needs a sync."""
 
+    has_held = False
     has_unsynced = False
+
+    def hold(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def commit_held(self) -> None:
+        pass
 
     def sync(self) -> None:
         raise AssertionError

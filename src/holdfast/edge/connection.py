@@ -174,8 +174,12 @@ class EdgeConnection(HttpToolsProtocol):
             self.close_after(unread=unread)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or wait for it; called by cycles of both kinds."""
+        """An answer is sent; called by cycles of both kinds."""
         self.server_state.total_requests += 1
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take the next request, or wait for it."""
         if self.transport.is_closing():
             return
         if self._phase is Phase.IDLE:

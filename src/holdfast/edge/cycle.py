@@ -165,9 +165,12 @@ class Cycle(RequestResponseCycle):
 
     async def _call(self, face: Face) -> Response:
         request = self.request
+        runtime = self.connection.runtime
         if isinstance(request.body, bytes) and face.is_brief(request):
+            # What it may read of others' changes must be sure, since nobody asks that of its answer.
+            runtime.holder(self.connection.loop).flush()
             return face(request)
-        return await self.connection.runtime.run(partial(_answer, face, request), partial(_undo, request))
+        return await runtime.run(partial(_answer, face, request), partial(_undo, request))
 
     async def _settle(self) -> None:
         syncer = self.connection.runtime.syncer(self.connection.loop)

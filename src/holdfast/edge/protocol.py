@@ -6,7 +6,8 @@ locks, WebDAV; time and endings are `connection`'s.
 
 Theory of operation: a request whose body is small, and before which nothing is in flight, is
 collected and, when its face calls it brief, answered inside the parser's last callback with one
-write: no task, no ASGI dicts, no timer. Every other request for a face becomes a Cycle, which runs as
+write: no task, no ASGI dicts, no timer. Where it changed something, that write comes when what the
+loop brought in one turn has been committed together (see `holding`). Every other request for a face becomes a Cycle, which runs as
 a task. What no face takes goes to uvicorn's own machinery; only for it are ASGI dicts built. Answers keep
 the order of requests: behind an unfinished one all others queue in uvicorn's `pipeline`.
 """
@@ -19,13 +20,15 @@ from typing import Any, Final, cast
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from holdfast.edge.connection import EdgeConnection, Mode, Phase, connection_field
 from holdfast.edge.cycle import Arrival, Cycle, failure_of
 from holdfast.edge.heads import BODILESS, HeadError, body_length, encode_head, problem
+from holdfast.edge.holding import HeldAnswer, unkept
 from holdfast.edge.runtime import Runtime
-from holdfast.edge.sending import SMALL_BYTES, TruncatedError, read_small
+from holdfast.edge.sending import SMALL_BYTES, TruncatedError, close_body, read_small
 from holdfast.edge.settings import Slow
 from holdfast.edge.target import BadRequestError, body_length_of, check_host, split_target
 from holdfast.wire.exchange import Face, FileRegion, Headers, Request, Response
@@ -65,6 +68,7 @@ class HoldfastProtocol(EdgeConnection):
         super().__init__(config, server_state, app_state, _loop)
         self._route = self.runtime.config.route
         self._identify_now = self.runtime.config.identifier.identify_now
+        self._holder = self.runtime.holder(self.loop)
         self._head_bytes = self._limits.head_bytes
         self._head_fields = self._limits.head_fields
         self._memory_bytes = self._limits.memory_body_bytes
@@ -270,19 +274,37 @@ class HoldfastProtocol(EdgeConnection):
             if not face.is_brief(request):
                 self._go_cold(self._complete_cycle())
                 return
-            response = face(request)
+            response = self._holder.call(face, request)
         except Exception as error:  # noqa: BLE001 - whatever a face raises is answered
             response = failure_of(face, error)
-        if response.awaits_sync and self.runtime.syncer(self.loop).is_needed():
-            self._answer_cold(response)
-            return
         body = response.body
         if not isinstance(body, bytes):
             length = body_length(body) if isinstance(body, list) else None
             if length is None or length > SMALL_BYTES or not self._read_in(response):
+                if response.awaits_sync and not self._holder.flush():
+                    close_body(body)
+                    response = unkept()
                 self._answer_cold(response)
                 return
-        self._write_whole(response)
+        if response.awaits_sync and self._holder.must_wait():
+            self._hold(response)
+        else:
+            self._write_whole(response, request.method, keep=not self._last, http10=self._http10)
+
+    def _hold(self, response: Response) -> None:
+        """Keep the answer, whose body is bytes, until what it tells is sure; requests that follow wait behind it."""
+        answer = HeldAnswer(self, self._request.method, response, keep=not self._last, http10=self._http10)
+        self.cycle = cast("RequestResponseCycle", answer)
+        self._holder.add(answer)
+
+    def send_held(self, answer: HeldAnswer, response: Response) -> None:
+        """Write `response`, and go on with the next request."""
+        answer.response_complete = True
+        if self.transport.is_closing():
+            return
+        self._write_whole(response, answer.method, keep=answer.keep_alive, http10=answer.http10)
+        if answer.keep_alive:
+            self.go_on()
 
     def _read_in(self, response: Response) -> bool:
         """Put the bytes of small files into the body itself; False where they cannot be read."""
@@ -295,11 +317,10 @@ class HoldfastProtocol(EdgeConnection):
             return False
         return True
 
-    def _write_whole(self, response: Response) -> None:
-        """Write the answer to the request at hand, whose body is bytes; close where it is the last."""
+    def _write_whole(self, response: Response, method: str, *, keep: bool, http10: bool) -> None:
+        """Write an answer whose body is bytes; close where it is the last."""
         body = cast("bytes", response.body)
-        keep = not self._last
-        connection = connection_field(keep=keep, http10=self._http10)
+        connection = connection_field(keep=keep, http10=http10)
         defaults = self.runtime.defaults(self.server_state.default_headers)
         try:
             head = encode_head(response, len(body), defaults, connection)
@@ -308,7 +329,7 @@ class HoldfastProtocol(EdgeConnection):
             response = problem(500, "The server failed to answer this request; its log says more.")
             body = cast("bytes", response.body)
             head = encode_head(response, len(body), defaults, connection)
-        bodiless = self._request.method == "HEAD" or response.status in BODILESS
+        bodiless = method == "HEAD" or response.status in BODILESS
         self.transport.write(head if bodiless else head + body)
         self.server_state.total_requests += 1
         if not keep:

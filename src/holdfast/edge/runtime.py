@@ -1,4 +1,4 @@
-"""What all connections of one server share: threads, the timer, the syncer, upload slots, common fields.
+"""What all connections of one server share: threads, the timer, the syncer, the holder, upload slots, common fields.
 
 Owns: their making and their end. Must not know: HTTP messages. Used from the loop's thread, except `close`.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from holdfast.edge.holding import Holder
 from holdfast.edge.settings import EdgeConfig
 from holdfast.edge.settling import Syncer
 from holdfast.edge.sweep import Sweep
@@ -29,6 +30,7 @@ class Runtime:
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="holdfast")
         self._sweep: Sweep | None = None
         self._syncer: Syncer | None = None
+        self._holder: Holder | None = None
         self._defaults_seen: list[tuple[bytes, bytes]] | None = None
         self._defaults = ""
 
@@ -43,6 +45,12 @@ class Runtime:
         if self._syncer is None:
             self._syncer = Syncer(loop, self.config.settle)
         return self._syncer
+
+    def holder(self, loop: asyncio.AbstractEventLoop) -> Holder:
+        """The holder of this server."""
+        if self._holder is None:
+            self._holder = Holder(loop, self.config.settle, self.syncer(loop))
+        return self._holder
 
     def defaults(self, fields: list[tuple[bytes, bytes]]) -> str:
         """`fields` as header lines; remembered, since uvicorn makes a new list only once per second."""
@@ -73,6 +81,8 @@ class Runtime:
 
     def close(self) -> None:
         """Wait for the work in progress, clean-up of cancelled requests included, then end all threads."""
+        if self._holder is not None:
+            self._holder.flush()  # before the threads are waited for, which may wait for their turn to write
         self._executor.shutdown(wait=True)
         if self._syncer is not None:
             self._syncer.close()

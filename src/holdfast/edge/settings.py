@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -45,7 +46,20 @@ class Identifier(Protocol):
 
 
 class Settle(Protocol):
-    """What makes committed work survive power loss; a Store is one."""
+    """What makes work last: commits that are shared, and survival of power loss; a Store is one."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Changes that this thread makes inside may wait for `commit_held`, and keep other threads from making any."""
+        ...
+
+    @property
+    def has_held(self) -> bool:
+        """True when changes of this thread wait for `commit_held`."""
+        ...
+
+    def commit_held(self) -> None:
+        """Commit them; harmless without any. Raises when all of them are undone."""
+        ...
 
     @property
     def has_unsynced(self) -> bool:

@@ -8,6 +8,7 @@ no trace. `holdfast.testing.store_suite` checks every promise on this page.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -174,20 +175,6 @@ class WriteContext(Protocol):
         ...
 
 
-class HoldContext(Protocol):
-    """`with store.hold():`."""
-
-    def __enter__(self) -> None:
-        """From here on what this thread changes may be held."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """No longer; what is held stays so until `commit_held`."""
-        ...
-
-
 class Store(Protocol):
     """A store may be used from any thread; transactions belong to the thread that began them and do not nest."""
 
@@ -207,7 +194,7 @@ class Store(Protocol):
         """A serial transaction."""
         ...
 
-    def hold(self) -> HoldContext:
+    def hold(self) -> AbstractContextManager[None]:
         """`with store.hold():` lets the write transactions that this thread makes inside share one commit.
 
         Each is a transaction as ever: serial, undone alone when it raises, with a `now` of its own; but where it

@@ -190,7 +190,7 @@ class SqliteStore:
         """A serial transaction."""
         return _Writing(self)
 
-    def hold(self) -> _Holding:
+    def hold(self) -> contextlib.AbstractContextManager[None]:
         """Write transactions of this thread inside may share one commit."""
         return _Holding(self._session())
 
@@ -361,7 +361,7 @@ class SqliteStore:
         self._refusal = "this store was opened before a fork; open it in the new process"
 
 
-class _Holding:
+class _Holding(contextlib.AbstractContextManager[None]):
     """`with store.hold():`."""
 
     __slots__ = ("_session",)
