@@ -161,6 +161,21 @@ class StagedFile:
             raise
         self._close()
 
+    def read(self) -> bytes:
+        """All that was written; for what turns out to be no document. Before `seal` only. StorageFailedError."""
+        try:
+            parts: list[bytes] = []
+            have = 0
+            while have < self._length:
+                part = os.pread(self._descriptor, self._length - have, have)
+                if not part:
+                    raise StorageFailedError(errno.EIO, "the staged file was cut short")
+                parts.append(part)
+                have += len(part)
+            return b"".join(parts)
+        except OSError as error:
+            raise refusal_of(error) from error
+
     def used(self) -> None:
         """Forget the file: it lies in the served folder now."""
         self._name = ""

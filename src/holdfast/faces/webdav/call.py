@@ -13,7 +13,7 @@ from holdfast.core.access import Principal, Role
 from holdfast.core.conditions import IfHeader
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.webdav.errors import RefusalError
-from holdfast.files import Folder, Resource
+from holdfast.files import Folder, Resource, StagedFile
 from holdfast.service import Claim, LockService
 from holdfast.store.protocol import Store
 from holdfast.wire.davxml import XmlLimits
@@ -160,12 +160,17 @@ class Call:
         return self._destination
 
     def body_bytes(self) -> bytes:
-        """The body of a method that takes a small one (XML); 413 for one that was staged because of its size."""
+        """The body of a method that takes XML; 413 for one that is larger than the settings allow."""
         body = self.request.body
         if isinstance(body, bytes):
             return body
-        body.discard()
-        raise RefusalError(413, "The body is larger than this method takes.")
+        longest = self.site.settings.xml.size_bytes
+        try:
+            if isinstance(body, StagedFile) and body.length <= longest:
+                return body.read()
+        finally:
+            body.discard()
+        raise RefusalError(413, f"The body is larger than {longest} bytes, the most that this method takes.")
 
     def existing(self) -> Resource:
         """What is at the request's URL now; 404 when it is unmapped."""

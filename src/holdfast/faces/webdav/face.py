@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from holdfast.core.access import Role
+from holdfast.core.paths import InvalidPathError
 from holdfast.faces.webdav.answers import refusal_answer
 from holdfast.faces.webdav.call import Call, Site
 from holdfast.faces.webdav.copying import copy, move
@@ -77,15 +78,24 @@ class WebDavFace:
     def is_brief(self, request: Request) -> bool:
         """True for short work that waits for no disk but the page cache."""
         method = request.method
-        if method in {"OPTIONS", "UNLOCK"}:
+        if method in {"OPTIONS", "LOCK", "UNLOCK"}:
             return True
-        if method == "LOCK":
-            return not self._site.settings.syncs_files
         if method in {"GET", "HEAD"}:
             return not request.target.endswith("/")
         if method == "PUT":
             return isinstance(request.body, bytes) and not self._site.settings.syncs_files
-        return method == "PROPFIND" and request.headers.get(b"depth") == "0"
+        return method == "PROPFIND" and self._is_short_listing(request)
+
+    def _is_short_listing(self, request: Request) -> bool:
+        """Depth 0, or a collection that is small on the disk; a long listing would hold all others up."""
+        depth = request.headers.get(b"depth")
+        if depth != "1":
+            return depth == "0"
+        try:
+            inside = self._site.inside(self._site.resolve(request.target))
+        except InvalidPathError:
+            return True
+        return self._site.folder.is_small(inside)
 
     def __call__(self, request: Request) -> Response:
         """Answer; every refusal is a response, and a fault of ours is logged and answered 500."""

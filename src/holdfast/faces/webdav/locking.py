@@ -75,7 +75,9 @@ def _acquire(call: Call, body: bytes) -> Response:
         call.refuse_new_member_of_missing_parent()
         staged = folder.staging.new()
         try:
-            folder.place(staged, inside)
+            # Empty, so there is nothing to lose with the power: neither it nor its entry is waited for on the disk.
+            staged.seal(durable=False)
+            folder.place(staged, inside, sync=False)
         finally:
             staged.discard()  # what could not be placed must not stay, nor stay open
         created = True
