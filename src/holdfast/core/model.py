@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope"]
+__all__ = ["DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope", "Waiter"]
 
 
 class LockScope(enum.StrEnum):
@@ -40,7 +40,7 @@ class Face(enum.StrEnum):
 
 
 class Lock(msgspec.Struct, frozen=True):
-    """One granted lock (RFC 4918 section 6; DESIGN: 'The lock').
+    """One granted lock (RFC 4918 section 6).
 
     `token` is a secret: never in a log, an error, or an answer to another principal.
     `owner` is the client's own text and `owner_xml` its re-serialised DAV:owner element; both are
@@ -78,6 +78,29 @@ class Lock(msgspec.Struct, frozen=True):
         if self.expires_at is None:
             return None
         return max(0, -int(-(self.expires_at - now).total_seconds() // 1))
+
+
+class Waiter(msgspec.Struct, frozen=True):
+    """One parked request for a lock. `id` is the id that the lock will have, `seq` its place: a lower one is earlier.
+
+    `asked_s` is the ttl asked for in seconds, None for the default. A waiter lives until `lease_until`,
+    and whoever waits renews that; one that died is passed over.
+    """
+
+    id: str
+    seq: int
+    root: ResourcePath
+    scope: LockScope
+    depth: Depth
+    principal: str
+    owner: str
+    owner_xml: str | None
+    reason: str
+    client: str
+    face: Face
+    asked_s: int | None
+    enqueued_at: datetime
+    lease_until: datetime
 
 
 class EventKind(enum.StrEnum):

@@ -1,0 +1,90 @@
+"""The waiting line is fair: first come, first served among requests that conflict."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.model import Depth, Face, Lock, LockScope, Waiter
+from holdfast.core.paths import ResourcePath
+from holdfast.core.queueing import ahead_of, asks_conflict, decide_turns, waiting
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+X, S = LockScope.EXCLUSIVE, LockScope.SHARED
+PATHS = ["/a", "/a/b", "/a/b/c", "/ab", "/"]
+
+
+def waiter(seq: int, root: str = "/a", scope: LockScope = X, depth: Depth = Depth.ZERO, lease_s: int = 10) -> Waiter:
+    return Waiter(
+        f"w{seq}", seq, ResourcePath(root), scope, depth, "ada", "", None, "", "", Face.API, None, NOW,
+        NOW + timedelta(seconds=lease_s),
+    )  # fmt: skip
+
+
+def lock(root: str = "/a", scope: LockScope = X, depth: Depth = Depth.ZERO) -> Lock:
+    return Lock(
+        "l", "urn:uuid:l", ResourcePath(root), scope, depth, "bob", "", None, "", "", Face.API, 1, NOW, NOW,
+        NOW + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def turns(held: list[Lock], *line: Waiter) -> list[int]:
+    return [item.seq for item in decide_turns(held, list(line))]
+
+
+def test_the_first_of_two_writers_has_the_turn():
+    assert turns([], waiter(1), waiter(2)) == [1]
+
+
+def test_nobody_has_a_turn_while_the_lock_is_held():
+    assert turns([lock()], waiter(1), waiter(2)) == []
+
+
+def test_readers_go_together():
+    assert turns([], waiter(1, scope=S), waiter(2, scope=S), waiter(3, scope=X)) == [1, 2]
+
+
+def test_no_reader_passes_a_waiting_writer():
+    assert turns([lock(scope=S)], waiter(1, scope=X), waiter(2, scope=S)) == []
+
+
+def test_a_request_elsewhere_passes_freely():
+    assert turns([lock("/a")], waiter(1, "/a"), waiter(2, "/ab")) == [2]
+
+
+def test_a_tree_waits_for_all_within_it_and_holds_them_up():
+    assert turns([lock("/a/b")], waiter(1, "/a", depth=Depth.INFINITY), waiter(2, "/a/b/c")) == []
+    assert turns([], waiter(1, "/a", depth=Depth.INFINITY), waiter(2, "/a/b/c")) == [1]
+
+
+def test_a_waiter_that_died_is_passed_over():
+    line = waiting([waiter(1, lease_s=0), waiter(2)], NOW)
+    assert [item.seq for item in decide_turns([], line)] == [2]
+
+
+def test_a_newcomer_sees_who_is_ahead():
+    line = [waiter(1), waiter(2, "/ab"), waiter(3, scope=S)]
+    assert [item.seq for item in ahead_of(line, ResourcePath("/a"), X, Depth.ZERO)] == [1, 3]
+
+
+asked = st.tuples(st.sampled_from(PATHS), st.sampled_from([X, S]), st.sampled_from([Depth.ZERO, Depth.INFINITY]))
+
+
+@given(st.lists(asked, max_size=8))
+def test_those_who_have_a_turn_together_never_conflict_and_the_first_always_has_one(asks):
+    line = [waiter(seq, *ask) for seq, ask in enumerate(asks)]
+    chosen = decide_turns([], line)
+    for one in chosen:
+        for other in chosen:
+            assert one is other or not asks_conflict(one, other.root, other.scope, other.depth)
+    assert not line or chosen[0] is line[0]
+
+
+@given(asked, asked)
+def test_conflict_is_mutual(one, other):
+    first, second = waiter(1, *one), waiter(2, *other)
+    assert asks_conflict(first, second.root, second.scope, second.depth) == asks_conflict(
+        second, first.root, first.scope, first.depth
+    )
