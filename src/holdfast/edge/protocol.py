@@ -200,7 +200,7 @@ class HoldfastProtocol(EdgeConnection):
         face = self._route(method, target)
         if face is None:
             self._last = not keep
-            self._to_asgi(fields, headers)
+            self._to_asgi(fields, headers, f"{target}?{query}" if query else target)
             return
         length = body_length_of(headers)
         expects = b"expect" in headers and _expects_continue(headers) and not http10
@@ -218,12 +218,11 @@ class HoldfastProtocol(EdgeConnection):
             arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
             self._go_cold(Cycle(self, arrival, request, face))
 
-    def _to_asgi(self, fields: Fields, headers: Headers) -> None:
-        """Let uvicorn do as it would have done."""
+    def _to_asgi(self, fields: Fields, headers: Headers, target: str) -> None:
+        """Let uvicorn do as it would have done with a `target` in origin form; it fails at some in absolute form."""
         self._mode = _ASGI
-        url = self.url
         super().on_message_begin()
-        self.url = url
+        self.url = target.encode("ascii")
         self.headers = fields
         self.scope["headers"] = fields
         self.expect_100_continue = _expects_continue(headers)

@@ -46,6 +46,8 @@ def _without_authority(method: str, text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() in {"http", "https"} and method != "CONNECT":
         slash, mark = rest.find("/"), rest.find("?")
+        if rest[:1] in {"", "/", "?"}:
+            raise BadRequestError(400, "The request target names no host.")
         if mark != -1 and (slash == -1 or mark < slash):
             return "/" + rest[mark:]
         return rest[slash:] if slash != -1 else "/"

@@ -210,7 +210,7 @@ def _read_lockinfo(root: Element) -> LockInfo:
     written = self_contained(owners[0], NOTHING.inside(root))
     if len(written) > MAX_OWNER_LENGTH:
         msg = f"the owner of the lock is longer than {MAX_OWNER_LENGTH} characters"
-        raise XmlError(msg)
+        raise XmlTooLargeError(msg)
     return LockInfo(scope, " ".join(owners[0].text().split()), written)
 
 
