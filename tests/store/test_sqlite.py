@@ -5,6 +5,7 @@ from pathlib import Path
 from holdfast.clock import Clock
 from holdfast.config import Durability
 from holdfast.store.sqlite import SqliteStore
+from holdfast.testing.held_suite import HeldStoreSuite
 from holdfast.testing.store_suite import StoreSuite
 
 
@@ -22,3 +23,11 @@ class TestSqliteStoreForCrash(StoreSuite):
 
     def open_store(self, place: Path, clock: Clock) -> SqliteStore:
         return SqliteStore(place / "locks.sqlite", clock=clock, durability=Durability.CRASH)
+
+
+class TestSqliteStoreForPowerHeld(HeldStoreSuite, TestSqliteStoreForPower):
+    """With transactions that share a commit."""
+
+
+class TestSqliteStoreForCrashHeld(HeldStoreSuite, TestSqliteStoreForCrash):
+    """With transactions that share a commit."""

@@ -52,12 +52,13 @@ def test_many_processes_may_make_the_store_at_once_and_agree_on_the_clock(tmp_pa
     assert len(anchors) == 1
 
 
-def test_what_a_killed_process_had_committed_is_there_and_no_token_comes_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["write-for-ever", "hold-for-ever"])
+def test_what_a_killed_process_had_committed_is_there_and_no_token_comes_twice(tmp_path: Path, job: str) -> None:
     path = tmp_path / "locks.sqlite"
     chance = random.Random(423)
     told: dict[str, int] = {}
     for round_number in range(4):
-        writers = [start("write-for-ever", path, f"{round_number}-{name}") for name in "ab"]
+        writers = [start(job, path, f"{round_number}-{name}") for name in "ab"]
         # The kill comes after a random number of answers of one, and anywhere in the work of the other.
         assert writers[0].stdout is not None
         for _ in range(chance.randrange(1, 120)):

@@ -1,6 +1,7 @@
 """The memory store and the SQLite store give the same answers to the same work, whatever it is."""
 
 import tempfile
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,20 @@ def view(tx: ReadTransaction) -> list[object]:
 
 
 def run(
-    store: MemoryStore | SqliteStore, work: list[tuple[bool, int, list[tuple[Any, ...]]]], time: ManualTime
+    store: MemoryStore | SqliteStore,
+    work: list[tuple[bool, int, list[tuple[Any, ...]]]],
+    time: ManualTime,
+    *,
+    hold: bool = False,
 ) -> list[object]:
+    """With `hold` the transactions share commits, each up to one before which an odd number of minutes passes."""
     answers: list[object] = []
     for fails, minutes, todo in work:
         time.pass_by(timedelta(minutes=minutes))
+        if minutes % 2:
+            store.commit_held()
         try:
-            with store.write() as tx:
+            with store.hold() if hold else nullcontext(), store.write() as tx:
                 answers += [take(tx, step) for step in todo]
                 answers.append(view(tx))
                 undo_if(fails)
@@ -110,15 +118,18 @@ def run(
             pass
         with store.read() as tx:
             answers.append(view(tx))
+    store.commit_held()
+    with store.read() as tx:
+        answers.append(view(tx))
     return answers
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(transactions)
-def test_both_stores_answer_alike(work: list[tuple[bool, int, list[tuple[Any, ...]]]]) -> None:
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(transactions, st.booleans())
+def test_both_stores_answer_alike(work: list[tuple[bool, int, list[tuple[Any, ...]]]], hold: bool) -> None:
     memory_time, sqlite_time = ManualTime(), ManualTime()
     expected = run(MemoryStore(memory_time.clock()), work, memory_time)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "locks.sqlite"
         with SqliteStore(place, clock=sqlite_time.clock(), durability=Durability.CRASH) as store:
-            assert run(store, work, sqlite_time) == expected
+            assert run(store, work, sqlite_time, hold=hold) == expected

@@ -52,6 +52,26 @@ def write_for_ever(path: Path, name: str) -> None:
             print(root, token, flush=True)
 
 
+def hold_for_ever(path: Path, name: str) -> None:
+    """Insert locks, some to a commit, until killed; print each lock's number and fencing token once it is committed."""
+    with open_store(path) as store:
+        number = 0
+        while True:
+            lines: list[str] = []
+            for _ in range(1 + number % 7):
+                number += 1
+                root = f"/{name}/{number}"
+                with store.hold(), store.write() as tx:
+                    token = tx.mint_fencing_token()
+                    lock = lock_on(tx, root, fencing_token=token)
+                    tx.insert(lock)
+                    tx.append(event_about(lock, tx.now))
+                lines.append(f"{root} {token}")
+            store.commit_held()
+            for line in lines:
+                print(line, flush=True)
+
+
 def just_open(path: Path) -> None:
     """Open and close; print the instant."""
     with open_store(path) as store:
@@ -107,6 +127,8 @@ if __name__ == "__main__":
             count_up(Path(place), int(rest[0]))
         case "write-for-ever":
             write_for_ever(Path(place), rest[0])
+        case "hold-for-ever":
+            hold_for_ever(Path(place), rest[0])
         case "just-open":
             just_open(Path(place))
         case "open-without-rights":

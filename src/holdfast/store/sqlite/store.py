@@ -202,11 +202,13 @@ class SqliteStore:
 
     def commit_held(self) -> None:
         """One COMMIT for all; waits for the disk only where fencing tokens need it, as every commit may."""
-        session = self._session()
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None or session.held is None:
+            return
+        if self._refusal is not None:
+            raise StoreError(self._refusal)
         _refuse_nesting(session)
         held, session.held = session.held, None
-        if held is None:
-            return
         if held.failure is None:
             self._commit_all(session, held)
         if held.failure is not None:
@@ -233,9 +235,10 @@ class SqliteStore:
             sessions = list(self._sessions)
         _open_stores.discard(self)
         for session in sessions:
-            held, session.held = session.held, None
             session.close()
+            held = session.held
             if held is not None and held.failure is None:
+                held.failure = StoreError(self._refusal)
                 self._turn.release()
         self._log.close()
         self._keeper.close()
