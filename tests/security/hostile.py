@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ class Target:
 
     def is_well(self) -> bool:
         """True when a normal request gets its normal answer."""
-        return self.client.put("/dav/well", b"well").status in {201, 204} and self.client.get("/dav/well").body == b"well"
+        return (
+            self.client.put("/dav/well", b"well").status in {201, 204} and self.client.get("/dav/well").body == b"well"
+        )
 
 
 def _answer(connection: socket.socket) -> tuple[int, bytes]:
@@ -74,4 +77,4 @@ def _answer(connection: socket.socket) -> tuple[int, bytes]:
 
 def requests_left(answer: bytes) -> int:
     """How many answers came; more than one where one request was taken for two."""
-    return answer.count(b"HTTP/1.1 ")
+    return len(re.findall(rb"HTTP/1\.1 [0-9]{3} ", answer))

@@ -80,7 +80,9 @@ def test_names_that_never_come_again_do_not_fill_the_memory(target: Target) -> N
     before = target.server.resident_kib()
     for round_number in range(30):
         names = "".join(f"<n{round_number}-{n}{'x' * 200}/>" for n in range(2000))
-        assert target.ask("PROPFIND", "/dav/doc", XML + field("Depth", "0"), document("PROPFIND", f"<D:prop>{names}</D:prop>"))[0] in {207, 400, 413}
+        assert target.ask(
+            "PROPFIND", "/dav/doc", XML + field("Depth", "0"), document("PROPFIND", f"<D:prop>{names}</D:prop>")
+        )[0] in {207, 400, 413}
     assert target.server.resident_kib() - before < 16 * 1024
 
 
@@ -123,6 +125,9 @@ def test_a_strange_timeout_neither_hangs_nor_outlasts_a_day(target: Target, time
     started = time.monotonic()
     status, answer = target.ask("LOCK", name, XML + sent, LOCKINFO)
     assert time.monotonic() - started < 5
+    if len(timeout) > 1000:  # longer than is looked at
+        assert status == 400
+        return
     assert status == 201
     granted = int(answer.split(b"Second-")[1].split(b"<")[0])
     assert 1 <= granted <= 86_400
@@ -130,13 +135,14 @@ def test_a_strange_timeout_neither_hangs_nor_outlasts_a_day(target: Target, time
 
 @pytest.mark.parametrize("size", [70_000, 1_000_000, 10_000_000])
 def test_a_header_of_any_size_over_the_limit_is_431(target: Target, size: int) -> None:
-    for head in (
+    heads = [
         target.head("GET", "/dav/doc", field("X", "x" * size)),
         target.head("GET", "/dav/doc", "".join(field(f"X-{n}", "x" * 1000) for n in range(size // 1000))),
         target.head("GET", "/dav/" + "x" * size),
         target.head("GET", "/dav/doc", field("If", "(<urn:x:" + "x" * size + ">)")),
         b"GET /dav/doc HTTP/1.1\r\nHost: x\r\n" + b"n" * size + b": x\r\n\r\n",
-    ):
+    ]
+    for head in heads if size < 10_000_000 else heads[:2]:  # a client that goes on sending is cut off after seconds
         assert target.send(head)[0] in {400, 431, CLOSED}
 
 
@@ -172,7 +178,20 @@ def test_an_abusive_if_header_is_400_at_once(target: Target, condition: str) -> 
 
 
 @pytest.mark.parametrize(
-    "token", ["<", ">", "<>", "<<", "< >", "<urn:x", "urn:x>", "<urn:x:1> <urn:x:2>", "<" + "x" * 20_000 + ">", "<urn:x:\u00e9>", "urn"]
+    "token",
+    [
+        "<",
+        ">",
+        "<>",
+        "<<",
+        "< >",
+        "<urn:x",
+        "urn:x>",
+        "<urn:x:1> <urn:x:2>",
+        "<" + "x" * 20_000 + ">",
+        "<urn:x:\u00e9>",
+        "urn",
+    ],
 )
 def test_a_broken_lock_token_is_400(target: Target, token: str) -> None:
     """mod_dav_lock read behind the end of `<`."""
@@ -259,7 +278,7 @@ def test_no_spelling_leads_out_of_the_folder_or_into_the_state(target: Target, t
         assert b"SQLite" not in answer
     # A new resource whose own name holds none of it may be made, by no other spelling than this one.
     for method, body in (("PUT", b"x"), ("LOCK", LOCKINFO), ("MKCOL", None)):
-        if trap in {"/dav/%252e%252e%252fsecret"} or "?" in trap:
+        if trap == "/dav/%252e%252e%252fsecret" or "?" in trap:
             continue
         assert 400 <= target.ask(method, trap, XML if body == LOCKINFO else "", body)[0] < 500, method
     assert sorted(path.name for path in target.server.folder.iterdir()) == before
@@ -272,6 +291,23 @@ def test_an_absolute_target_is_the_path_in_it_whatever_host_it_names(target: Tar
     for url in ("http://x/dav/doc", "HTTP://X/dav/doc", "http://elsewhere.example/dav/doc", "https://x:1/dav/doc"):
         status, answer = target.ask("GET", url)
         assert (status, answer[-4:]) == (200, b"text"), url
+
+
+@pytest.mark.parametrize("method", ["GET", "PROPFIND", "POST", "OPTIONS"])
+def test_an_absolute_target_that_names_no_resource_of_ours_is_no_failure(target: Target, method: str) -> None:
+    """Outside of the folder requests take another way through the server, which once answered 500 to some of these."""
+    for url in (
+        "http://x",
+        "http://x?y",
+        "http://x:99999999/",
+        "http://[::1/",
+        "http://a@b@c/",
+        "http:///",
+        "http://?x",
+        "http:///dav/doc",
+    ):
+        status, _ = target.ask(method, url)
+        assert status in {200, 302, 400, 404, 405}, url
 
 
 def test_connect_and_trace_are_not_served(target: Target) -> None:

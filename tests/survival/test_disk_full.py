@@ -18,16 +18,19 @@ LARGE = bytes(6 * 1024 * 1024)
 pytestmark = [pytest.mark.process]
 
 
+def write_for_ever(descriptor: int, size: int) -> None:
+    while True:
+        os.write(descriptor, bytes(size))
+
+
 def fill(disk: Path) -> Path:
     """A file that takes all the room there is."""
     ballast = disk / "ballast"
     descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
     try:
         for size in (65_536, 1):
-            with pytest.raises(OSError) as full:
-                while True:
-                    os.write(descriptor, bytes(size))
-            assert full.value.errno == errno.ENOSPC
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                write_for_ever(descriptor, size)
     finally:
         os.close(descriptor)
     return ballast

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.core.paths import ResourcePath
+from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.files.beneath import Beneath
 from holdfast.files.errors import FilesError, FolderUnusableError, LengthMismatchError, StorageFailedError, refusal_of
 from holdfast.files.names import STATE_NAME, hidden_name
@@ -335,7 +335,8 @@ class Staging:
         for name in os.listdir(left):
             if not name.startswith(_NOTE_PREFIX):
                 continue
-            with contextlib.suppress(OSError, msgspec.DecodeError), open(_opener(left, name), "rb") as file:
+            # A note that is none, or speaks of no path in the folder, is not what we wrote: it must not stop the start.
+            with contextlib.suppress(OSError, InvalidPathError, msgspec.DecodeError), open(_opener(left, name), "rb") as file:
                 note = msgspec.json.decode(file.read(), type=Note)
                 _remove_noted(self._beneath, note)
 
@@ -345,8 +346,9 @@ def _opener(at: int, name: str) -> int:
 
 
 def _remove_noted(beneath: Beneath, note: Note) -> None:
-    head, name = note.path.rsplit("/", 1)
-    at, _ = beneath.parent(ResourcePath(head + "/x"))
+    path = ResourcePath.from_text(note.path)
+    name = path.name
+    at, _ = beneath.parent(path.parent.child("x"))
     try:
         if note.inode is None:
             remove_tree(at, name, hidden_name)
