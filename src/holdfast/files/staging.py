@@ -336,7 +336,10 @@ class Staging:
             if not name.startswith(_NOTE_PREFIX):
                 continue
             # A note that is none, or speaks of no path in the folder, is not what we wrote: it must not stop the start.
-            with contextlib.suppress(OSError, InvalidPathError, msgspec.DecodeError), open(_opener(left, name), "rb") as file:
+            with (
+                contextlib.suppress(OSError, InvalidPathError, msgspec.DecodeError),
+                open(_opener(left, name), "rb") as file,
+            ):
                 note = msgspec.json.decode(file.read(), type=Note)
                 _remove_noted(self._beneath, note)
 
