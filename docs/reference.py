@@ -43,7 +43,7 @@ def commands_page() -> str:
     head = (
         "# Commands\n\n"
         "Made by `docs/reference.py` from the commands themselves; `holdfast COMMAND --help` says the same. Exit codes: 0 done,\n"
-        "2 a plain sentence on standard error says why not.\n"
+        "2 a plain sentence on standard error says why not; `check` has 1 for a fault that it found.\n"
     )
     parts = [head]
     for name, command in commands(app):

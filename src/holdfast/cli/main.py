@@ -1,7 +1,7 @@
 """The command `holdfast`: its parts, and how a refusal becomes a sentence and an exit code.
 
-Owns: the list of commands and the exit codes: 0 done, 2 a plain sentence says why not. Must not know: what any
-command does. A bug still shows a traceback, which is what a report needs.
+Owns: the list of commands and the exit codes: 0 done, 2 a plain sentence says why not, and what a command gives back
+itself (`check`). Must not know: what any command does. A bug still shows a traceback, which is what a report needs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from holdfast.access.users_file import UsersFileError
 from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.tokens import tokens_app
+from holdfast.cli.upkeep import backup, check
 from holdfast.cli.users import users_app
 from holdfast.config import SettingsError
 from holdfast.files.errors import FolderUnusableError
@@ -37,6 +38,8 @@ app = App(
 app.command(serve)
 app.command(users_app)
 app.command(tokens_app)
+app.command(check)
+app.command(backup)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        app(list(arguments), exit_on_error=False, print_error=False)
+        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         warn(f"{error} `holdfast --help` shows what can be said.", label="holdfast:", style="bold red")
         return 2
@@ -59,4 +62,4 @@ def _run(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return code if isinstance(code, int) else 0
