@@ -20,6 +20,7 @@ from typing import ClassVar, Final, Protocol
 from holdfast.edge.heads import problem
 from holdfast.edge.settings import Settle
 from holdfast.edge.settling import Syncer
+from holdfast.store.protocol import StoreFullError
 from holdfast.wire.exchange import Face, Request, Response
 
 __all__ = ["HeldAnswer", "Holder", "unkept"]
@@ -114,6 +115,10 @@ class Holder:
         self._calls = 0
         try:
             self._settle.commit_held()
+        except StoreFullError as error:
+            logger.error("%s; requests were answered 507", error)  # noqa: TRY400 - where it was raised tells nothing more
+            _send(answers, no_room())
+            return False
         except Exception:
             logger.exception("what was changed could not be committed; its requests were answered 503")
             _send(answers, unkept())
@@ -123,6 +128,11 @@ class Holder:
         else:
             _send(answers)
         return True
+
+
+def no_room() -> Response:
+    """The answer to a request whose changes were undone because the disk is full."""
+    return problem(507, "The disk that keeps the server's locks and properties is full; nothing was changed.")
 
 
 def unkept() -> Response:

@@ -212,7 +212,7 @@ class SqliteStore:
         if held.failure is None:
             self._commit_all(session, held)
         if held.failure is not None:
-            raise StoreError(str(held.failure)) from held.failure
+            raise type(held.failure)(str(held.failure)) from held.failure
 
     @property
     def has_unsynced(self) -> bool:
