@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -23,12 +25,27 @@ class Ledger(Settled):
     """Holds what faces enter, notes each commit, and fails or waits where it is told to."""
 
     def __init__(self) -> None:
+        self.holds = False
         self.held: list[str] = []
         self.commits: list[list[str]] = []
         self.fails = False
         self.needs_sync = False
         self.may_sync = threading.Event()
         self.entered_sync = threading.Event()
+
+    @contextlib.contextmanager
+    def hold(self) -> Generator[None]:
+        self.holds = True
+        try:
+            yield
+        finally:
+            self.holds = False
+
+    def enter(self, change: str) -> None:
+        """As a face's write transaction does."""
+        self.held.append(change)
+        if not self.holds:
+            self.commit_held()
 
     @property
     def has_held(self) -> bool:
@@ -50,6 +67,18 @@ class Ledger(Settled):
         assert self.may_sync.wait(PATIENCE_S)
 
 
+class Crowd(Edge):
+    """An edge with one more connection, for the sake of which changes are held."""
+
+    def __enter__(self) -> Self:
+        self.idle = self.connect()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.idle.socket.close()
+
+
 class Gate:
     """A face that enters each request but GETs in the ledger; a request to /dav/wait keeps the loop from going on."""
 
@@ -66,7 +95,7 @@ class Gate:
             return Response(200, [], b"waited")
         if request.method == "GET":
             return Response(200, [], b"read")
-        self.ledger.held.append(request.target)
+        self.ledger.enter(request.target)
         if request.target == "/dav/raise":
             raise ValueError
         return Response(201, [], f"granted {request.target}".encode(), awaits_sync=True)
@@ -110,7 +139,7 @@ def lock(target: str, fields: str = "") -> Callable[[Client], None]:
 
 
 def test_requests_that_come_together_share_one_commit(ledger: Ledger, gate: Gate) -> None:
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         clients = in_one_turn(edge, gate, [lock(f"/dav/{number}") for number in range(16)])
         for number, client in enumerate(clients):
             assert client.answer().body == f"granted /dav/{number}".encode()
@@ -118,9 +147,18 @@ def test_requests_that_come_together_share_one_commit(ledger: Ledger, gate: Gate
     assert [sorted(commit) for commit in ledger.commits] == [sorted(f"/dav/{number}" for number in range(16))]
 
 
+def test_a_connection_that_is_alone_is_answered_at_once(ledger: Ledger, gate: Gate) -> None:
+    with Edge(gate.face, settle=ledger) as edge, edge.connect() as client:
+        for number in range(3):
+            client.send(b"LOCK /dav/1 HTTP/1.1\r\nHost: x\r\n\r\nLOCK /dav/2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.answer().body == b"granted /dav/1"
+            assert client.answer().body == b"granted /dav/2"
+            assert ledger.commits == [["/dav/1"], ["/dav/2"]] * (number + 1)
+
+
 def test_a_turn_with_very_many_requests_is_committed_in_parts(ledger: Ledger, gate: Gate) -> None:
     count = 3 * holding._MOST_CALLS
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         for client in in_one_turn(edge, gate, [lock(f"/dav/{number}") for number in range(count)]):
             assert client.answer().status == 201
             client.socket.close()
@@ -138,7 +176,7 @@ def test_requests_that_only_read_do_not_keep_a_commit_waiting_for_ever(ledger: L
         return gate.answer(request)
 
     gate.face.answer = answer
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         locker, reader = in_one_turn(edge, gate, [lock("/dav/a"), lambda client: client.send(reads)])
         assert locker.answer().status == 201
         for _ in range(2 * holding._MOST_CALLS):
@@ -152,7 +190,7 @@ def test_a_failed_commit_is_answered_503_to_all_who_waited_and_their_connections
     ledger: Ledger, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger.fails = True
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         clients = in_one_turn(edge, gate, [lock(f"/dav/{number}") for number in range(8)])
         for client in clients:
             answer = client.answer()
@@ -169,7 +207,7 @@ def test_a_failed_commit_is_answered_503_to_all_who_waited_and_their_connections
 
 def test_a_request_that_reads_is_answered_though_a_commit_fails_in_its_turn(ledger: Ledger, gate: Gate) -> None:
     ledger.fails = True
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         sends = [lock("/dav/a"), lambda client: client.request("GET", "/dav/x")]
         locker, reader = in_one_turn(edge, gate, sends)
         assert reader.answer().body == b"read"
@@ -185,7 +223,7 @@ def test_pipelined_requests_are_answered_in_order_behind_a_held_answer(
     ledger.needs_sync = needs_sync
     ledger.may_sync.set()
     lines = ["LOCK /dav/1", "GET /dav/2", "GET /asgi", "LOCK /dav/3", "HEAD /asgi", "LOCK /dav/4", "GET /dav/5"]
-    with Edge(gate.face, settle=ledger) as edge, edge.connect() as client:
+    with Crowd(gate.face, settle=ledger) as edge, edge.connect() as client:
         for _ in range(3):
             client.send("".join(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n" for line in lines))
             bodies = [client.answer(line.split()[0]).body for line in lines]
@@ -202,7 +240,7 @@ def test_pipelined_requests_are_answered_in_order_behind_a_held_answer(
 
 
 def test_bytes_that_are_no_request_are_refused_behind_a_held_answer(ledger: Ledger, gate: Gate) -> None:
-    with Edge(gate.face, settle=ledger) as edge, edge.connect() as client:
+    with Crowd(gate.face, settle=ledger) as edge, edge.connect() as client:
         client.send("LOCK /dav/1 HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
         assert client.answer().status == 201
         assert client.answer().status in {400, 501}
@@ -217,7 +255,7 @@ def test_bytes_that_are_no_request_are_refused_behind_a_held_answer(ledger: Ledg
 def test_a_held_answer_keeps_or_closes_its_connection_as_any_other(
     ledger: Ledger, gate: Gate, version: str, fields: str, connection: str, stays: bool
 ) -> None:
-    with Edge(gate.face, settle=ledger) as edge, edge.connect() as client:
+    with Crowd(gate.face, settle=ledger) as edge, edge.connect() as client:
         client.send(f"LOCK /dav/1 HTTP/{version}\r\nHost: x\r\n{fields}\r\n")
         answer = client.answer()
         assert (answer.status, answer.fields["connection"]) == (201, connection)
@@ -231,7 +269,7 @@ def test_clients_that_vanish_while_their_answers_are_held_do_no_harm(
     ledger: Ledger, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger.needs_sync = True
-    with Edge(gate.face, settle=ledger) as edge:
+    with Crowd(gate.face, settle=ledger) as edge:
         clients = in_one_turn(edge, gate, [lock(f"/dav/{number}") for number in range(4)])
         assert ledger.entered_sync.wait(PATIENCE_S)
         for client in clients[1:]:
@@ -249,7 +287,7 @@ def test_clients_that_vanish_while_their_answers_are_held_do_no_harm(
 def test_a_face_that_raises_after_a_change_holds_nobody_up(
     ledger: Ledger, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Edge(gate.face, settle=ledger) as edge, edge.connect() as client:
+    with Crowd(gate.face, settle=ledger) as edge, edge.connect() as client:
         assert client.ask("LOCK", "/dav/raise").status == 500
         wait_until(lambda: ledger.commits)
         assert client.ask("LOCK", "/dav/next").status == 201
@@ -266,11 +304,11 @@ def test_an_answer_that_is_no_bytes_is_sent_after_its_commit_too(
     ledger.fails = fails
 
     def answer(request: Request) -> Response:
-        ledger.held.append(request.target)
+        ledger.enter(request.target)
         body = [FileRegion(path.open("rb"), 0, 200_000)] if kind == "file" else iter([b"x" * 200_000])
         return Response(200, [], body, awaits_sync=True)
 
-    with Edge(TinyFace(answer), settle=ledger) as edge, edge.connect() as client:
+    with Crowd(TinyFace(answer), settle=ledger) as edge, edge.connect() as client:
         got = client.ask("LOCK", "/dav/x")
         assert (got.status, len(got.body) == 200_000) == ((503, False) if fails else (200, True))
     assert bool(ledger.commits) is not fails
@@ -278,10 +316,10 @@ def test_an_answer_that_is_no_bytes_is_sent_after_its_commit_too(
 
 def test_a_held_answer_of_small_parts_is_joined(ledger: Ledger) -> None:
     def answer(request: Request) -> Response:
-        ledger.held.append(request.target)
+        ledger.enter(request.target)
         return Response(200, [], [b"hello ", b"world"], awaits_sync=True)
 
-    with Edge(TinyFace(answer), settle=ledger) as edge, edge.connect() as client:
+    with Crowd(TinyFace(answer), settle=ledger) as edge, edge.connect() as client:
         assert client.ask("LOCK", "/dav/x").body == b"hello world"
 
 
@@ -289,7 +327,7 @@ def test_a_held_answer_of_small_parts_is_joined(ledger: Ledger) -> None:
 def test_the_graceful_end_commits_syncs_and_answers_what_is_held(ledger: Ledger, gate: Gate, idle_s: float) -> None:
     """Nor is a connection idle while its answer is held."""
     ledger.needs_sync = True
-    with Edge(gate.face, settle=ledger, limits=Limits(idle_s=idle_s, tick_s=0.01)) as edge, edge.connect() as client:
+    with Crowd(gate.face, settle=ledger, limits=Limits(idle_s=idle_s, tick_s=0.01)) as edge, edge.connect() as client:
         client.request("LOCK", "/dav/a")
         assert ledger.entered_sync.wait(PATIENCE_S)
         edge.server.stop()
