@@ -8,7 +8,9 @@ from holdfast.files.names import hidden_name, is_reserved, is_reserved_name, ser
 
 
 @pytest.mark.parametrize(
-    "name", [".holdfast", ".HoldFast", ".\u200choldfast", ".holdfa\u017ft", ".holdfast\ufe0f", hidden_name()]
+    "name",
+    [".holdfast", ".HoldFast", ".\u200choldfast", ".holdfa\u017ft", ".holdfast\ufe0f", hidden_name()],
+    ids=["plain", "case", "zero-width", "long-s", "variation", "hidden"],
 )
 def test_spellings_of_a_reserved_name_are_reserved(name):
     assert is_reserved_name(name)
