@@ -178,6 +178,14 @@ class TestBackup:
         assert run("backup", folder, tmp_path / "copy.db", "--state", tmp_path / "state").returncode == 0
         assert (tmp_path / "copy.db").exists()
 
+    def test_what_a_killed_server_had_only_in_its_log_is_in_the_backup(self, run, serve, folder: Path, tmp_path: Path):
+        server = serve(folder)
+        take_lock(server.webdav_url + "plan.txt")
+        server.stop(signal.SIGKILL)
+        assert (folder / ".holdfast" / "locks.db-wal").stat().st_size > 0
+        assert "1 locks" in run("backup", folder, tmp_path / "copy.db").stdout
+        assert "1 held." in run("check", folder).stdout
+
     def test_what_exists_is_replaced_only_with_force(self, run, serve, folder: Path, tmp_path: Path):
         used(serve, folder)
         (tmp_path / "copy.db").write_text("precious")
