@@ -48,7 +48,7 @@ def pids(port: int) -> set[int]:
 def is_running(pid: int) -> bool:
     try:
         state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 

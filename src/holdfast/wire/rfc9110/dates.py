@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 __all__ = ["http_date", "parse_http_date", "render_http_date"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS: Final = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
@@ -44,7 +47,7 @@ def http_date(seconds: int) -> str:
 
 def render_http_date(instant: datetime) -> str:
     """The IMF-fixdate of an aware instant; parts of a second are dropped."""
-    return http_date(int(instant.timestamp() // 1))
+    return http_date((instant - _EPOCH) // _SECOND)
 
 
 def parse_http_date(text: str | None) -> datetime | None:
