@@ -139,8 +139,8 @@ def start(environment: dict[str, str]) -> Iterator[Callable[[list[str], int], No
     "proxy",
     [
         pytest.param(apache, marks=pytest.mark.tool("apache2")),
-        pytest.param(nginx, marks=pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")),
-        pytest.param(caddy, marks=pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")),
+        pytest.param(nginx, marks=pytest.mark.tool("nginx")),
+        pytest.param(caddy, marks=pytest.mark.tool("caddy")),
     ],
 )
 def test_webdav_with_its_locks_goes_through(proxy, room, start, folder: Path):
