@@ -266,7 +266,7 @@ def test_one_hard_link_moved_over_the_other_leaves_the_destination_only(disk, fo
 def test_a_copy_keeps_times_and_modes_and_takes_links_for_what_they_point_to(disk, folder, tmp_path):
     build(disk, "s/a", "s/b/c", "shared/x", "s/e/")
     (tmp_path / "secret").write_text("secret")
-    (disk / "s" / "in").symlink_to("../shared")
+    (disk / "s" / "in").symlink_to("../kept")
     (disk / "s" / "f").symlink_to("a")
     (disk / "s" / "out").symlink_to(tmp_path / "secret")
     (disk / "s" / "gone").symlink_to("nowhere")
