@@ -98,17 +98,35 @@ class WriteRequest(msgspec.Struct, frozen=True):
 
 
 class _State:
-    """A StateLookup over one transaction."""
+    """A StateLookup over one transaction, for one If header.
 
-    __slots__ = ("_etag_of", "_tx")
+    A token matches only for a resource that its lock covers, or lies below (`Submission.unlocks`): so the locks
+    there are looked through, and no store has to keep an index of tokens.
+    """
 
-    def __init__(self, tx: ReadTransaction, etag_of: EtagOf) -> None:
+    __slots__ = ("_by_token", "_condition", "_etag_of", "_reaches_down", "_tx")
+
+    def __init__(
+        self, tx: ReadTransaction, etag_of: EtagOf, condition: IfHeader, *, reaches_down: bool = False
+    ) -> None:
         self._tx = tx
         self._etag_of = etag_of
+        self._condition = condition
+        self._reaches_down = reaches_down
+        self._by_token: dict[str, Lock] | None = None
 
     def matching_lock(self, token: str) -> Lock | None:
-        lock = self._tx.lock_with_token(token)
-        return None if lock is None or lock.is_expired_at(self._tx.now) else lock
+        if self._by_token is None:
+            self._by_token = {lock.token: lock for lock in unexpired(self._in_reach(), self._tx.now)}
+        return self._by_token.get(token)
+
+    def _in_reach(self) -> list[Lock]:
+        lists = self._condition.lists
+        found = self._tx.locks_on(_lineages(item.resource for item in lists if item.resource is not None))
+        if self._reaches_down:
+            for root in {item.resource for item in lists if item.resource is not None and not item.tagged}:
+                found.extend(self._tx.locks_below(root))
+        return found
 
     def etag_of(self, resource: ResourcePath) -> str | None:
         return self._etag_of(resource)
@@ -174,14 +192,14 @@ class LockService:
         """Restart the timer of the one lock that the claim submits; its token stays (RFC 4918 section 9.10.2)."""
         with self._store.write() as tx:
             submitted = claim.submissions()
-            tokens = {item.token for item in submitted}
-            lock = tx.lock_with_token(tokens.pop()) if len(tokens) == 1 else None
-            if lock is not None and (lock.is_expired_at(tx.now) or not any(item.unlocks(lock) for item in submitted)):
-                lock = None
+            lock = None
+            if len({item.token for item in submitted}) == 1:
+                held = unexpired(tx.locks_on(_lineages(item.resource for item in submitted)), tx.now)
+                lock = next((lock for lock in held if any(item.unlocks(lock) for item in submitted)), None)
             refused = decide_holder(lock, claim.resource, claim.principal)
             if refused is not None or lock is None:
                 return refused or Refused(Refusal.NOT_IN_SCOPE)
-            if claim.condition is not None and not claim.condition.holds(_State(tx, self._etag_of)):
+            if claim.condition is not None and not self._holds(tx, claim.condition):
                 return Refused(Refusal.CONDITION_FAILED)
             renewed = msgspec.structs.replace(
                 lock, refreshed_at=tx.now, expires_at=tx.now + self._timeouts.grant(asked)
@@ -197,15 +215,15 @@ class LockService:
         An If header is not needed for it; where there is one it is a condition as everywhere.
         """
         with self._store.write() as tx:
-            if condition is not None and not condition.holds(_State(tx, self._etag_of)):
+            if condition is not None and not self._holds(tx, condition):
                 return Refused(Refusal.CONDITION_FAILED)
-            lock = tx.lock_with_token(token)
+            lock = next((lock for lock in tx.locks_on(resource.lineage) if lock.token == token), None)
             if lock is not None and lock.is_expired_at(tx.now):
                 lock = None
             refused = decide_holder(lock, resource, principal)
             if refused is not None or lock is None:
                 return refused or Refused(Refusal.NOT_IN_SCOPE)
-            tx.remove(lock.id)
+            tx.remove(lock)
             tx.append(_event(EventKind.RELEASED, lock, tx.now, actor=principal))
             return lock
 
@@ -229,7 +247,7 @@ class LockService:
     def holds(self, condition: IfHeader) -> bool:
         """Whether an If header is true now; for methods that change nothing."""
         with self._store.read() as tx:
-            return condition.holds(_State(tx, self._etag_of))
+            return self._holds(tx, condition)
 
     # -- writes -------------------------------------------------------------------------------------
 
@@ -307,13 +325,16 @@ class LockService:
     def _check_conditions(
         self, tx: ReadTransaction, claim: Claim, precondition: Callable[[], bool] | None
     ) -> Refused | None:
-        if claim.condition is not None and not claim.condition.holds(
-            _State(tx, self._etag_of), reaches_down=claim.reaches_down
-        ):
+        condition = claim.condition
+        if condition is not None and not self._holds(tx, condition, reaches_down=claim.reaches_down):
             return Refused(Refusal.CONDITION_FAILED)
         if precondition is not None and not precondition():
             return Refused(Refusal.CONDITION_FAILED)
         return None
+
+    def _holds(self, tx: ReadTransaction, condition: IfHeader, *, reaches_down: bool = False) -> bool:
+        state = _State(tx, self._etag_of, condition, reaches_down=reaches_down)
+        return condition.holds(state, reaches_down=reaches_down)
 
     def _weigh(self, tx: WriteTransaction, request: AcquireRequest) -> tuple[list[Lock], Refused | None]:
         """The unexpired locks that a new one would meet, and what they have against it."""
@@ -374,12 +395,12 @@ class LockService:
 
     def _destroy(self, tx: WriteTransaction, resource: ResourcePath, actor: str) -> None:
         for lock in self._without_expired(tx, [*tx.locks_on([resource.text]), *tx.locks_below(resource)]):
-            tx.remove(lock.id)
+            tx.remove(lock)
             tx.append(_event(EventKind.DESTROYED, lock, tx.now, actor=actor))
 
     def _remove_expired(self, tx: WriteTransaction, locks: Iterable[Lock]) -> None:
         for lock in locks:
-            tx.remove(lock.id)
+            tx.remove(lock)
             tx.append(_event(EventKind.EXPIRED, lock, tx.now, actor=""))
 
 

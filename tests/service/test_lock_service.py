@@ -414,7 +414,7 @@ def test_a_change_that_fails_undoes_its_whole_transaction(world: World):
     lock = world.grant("/dav/a")
 
     def fail(tx: WriteTransaction) -> str:
-        tx.remove(lock.id)
+        tx.remove(lock)
         raise OSError(28, "disk full")
 
     with pytest.raises(OSError, match="disk full"):

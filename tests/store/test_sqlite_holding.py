@@ -207,7 +207,7 @@ def test_tokens_beyond_the_reserve_are_on_disk_before_the_commit_returns(
         with store.hold():
             insert(store, "/a")
             with store.write() as tx:
-                tx.remove("id-/a")
+                tx.remove(lock_on(tx, "/a"))
         store.commit_held()
     assert len(syncs) == 1
 
@@ -236,11 +236,11 @@ def test_after_the_shared_commit_all_of_it_is_unsynced(tmp_path: Path) -> None:
 
 def test_held_work_is_counted_for_checkpoints(store: SqliteStore, path: Path) -> None:
     before = path.stat().st_size
-    for _ in range(4):
+    for _ in range(6):
         with store.hold():
             for _ in range(150):
                 insert(store, "/a")
                 with store.write() as tx:
-                    tx.remove("id-/a")
+                    tx.remove(lock_on(tx, "/a"))
         store.commit_held()
     assert path.stat().st_size > before

@@ -31,8 +31,6 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.locks: Final[dict[str, Lock]] = {}
-        self.ids: Final[dict[str, str]] = {}
-        """Token to id."""
         self.roots: Final[list[tuple[str, str]]] = []
         """Root and id, in path order."""
         self.principals: Final[Counter[str]] = Counter()
@@ -105,11 +103,6 @@ class MemoryReadTransaction:
                 index = bisect_left(shelf.roots, (_after(root[: deeper + 1]), ""))
         return found
 
-    def lock_with_token(self, token: str) -> Lock | None:
-        """The lock with this token."""
-        lock_id = self._shelf.ids.get(token)
-        return None if lock_id is None else self._shelf.locks[lock_id]
-
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """The lock with this id."""
         return self._shelf.locks.get(lock_id)
@@ -174,21 +167,18 @@ class MemoryWriteTransaction(MemoryReadTransaction):
     def insert(self, lock: Lock) -> None:
         """Keep a new lock."""
         shelf = self._shelf
-        if lock.id in shelf.locks or lock.token in shelf.ids:
-            msg = "a lock with this id or token is kept already"
+        if lock.id in shelf.locks:
+            msg = "a lock with this id is kept already"
             raise StoreError(msg)
         self._undo.append(lambda: _forget(shelf, lock))
         _keep(shelf, lock)
 
     def replace(self, lock: Lock) -> None:
-        """Keep new values under an id."""
+        """Keep new values for a lock."""
         shelf = self._shelf
         before = shelf.locks.get(lock.id)
         if before is None:
             return
-        if shelf.ids.get(lock.token, lock.id) != lock.id:
-            msg = "a lock with this token is kept already"
-            raise StoreError(msg)
 
         def take_back() -> None:
             _forget(shelf, lock)
@@ -198,13 +188,13 @@ class MemoryWriteTransaction(MemoryReadTransaction):
         _forget(shelf, before)
         _keep(shelf, lock)
 
-    def remove(self, lock_id: str) -> None:
+    def remove(self, lock: Lock) -> None:
         """Forget a lock."""
         shelf = self._shelf
-        lock = shelf.locks.get(lock_id)
-        if lock is not None:
-            self._undo.append(lambda: _keep(shelf, lock))
-            _forget(shelf, lock)
+        kept = shelf.locks.get(lock.id)
+        if kept is not None:
+            self._undo.append(lambda: _keep(shelf, kept))
+            _forget(shelf, kept)
 
     def ensure_room(self) -> None:
         """There is always room."""
@@ -430,14 +420,12 @@ def _after(prefix: str) -> str:
 
 def _keep(shelf: _Shelf, lock: Lock) -> None:
     shelf.locks[lock.id] = lock
-    shelf.ids[lock.token] = lock.id
     insort(shelf.roots, (lock.root.text, lock.id))
     shelf.principals[lock.principal] += 1
 
 
 def _forget(shelf: _Shelf, lock: Lock) -> None:
     del shelf.locks[lock.id]
-    del shelf.ids[lock.token]
     del shelf.roots[bisect_left(shelf.roots, (lock.root.text, lock.id))]
     shelf.principals[lock.principal] -= 1
     if not shelf.principals[lock.principal]:

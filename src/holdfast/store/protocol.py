@@ -50,10 +50,6 @@ class ReadTransaction(Protocol):
         """The locks whose root is a direct member of the collection `path`, in path order."""
         ...
 
-    def lock_with_token(self, token: str) -> Lock | None:
-        """The lock with this token."""
-        ...
-
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """The lock with this public id."""
         ...
@@ -83,15 +79,15 @@ class WriteTransaction(ReadTransaction, Protocol):
     """A serial transaction. Leaving its context commits; an exception undoes all of it."""
 
     def insert(self, lock: Lock) -> None:
-        """Keep a new lock; its id and token are new."""
+        """Keep a new lock; its id is new (StoreError), and so is its token, which is for the caller to see to."""
         ...
 
     def replace(self, lock: Lock) -> None:
-        """Keep new values under a lock's id."""
+        """Keep new values for a lock; its root, id and principal are what they were. Harmless when it is gone."""
         ...
 
-    def remove(self, lock_id: str) -> None:
-        """Forget a lock; harmless when it is gone."""
+    def remove(self, lock: Lock) -> None:
+        """Forget a lock, given as this transaction found it; harmless when it is gone."""
         ...
 
     def ensure_room(self) -> None:

@@ -72,7 +72,7 @@ class HeldStoreSuite(StoreCases):
                 assert tx.locks_on(["/a"]) == [lock]
                 assert tx.mint_fencing_token() > lock.fencing_token
                 assert tx.append(event_about(lock, tx.now)) > seq
-                tx.remove(lock.id)
+                tx.remove(lock)
             assert store.peek(["/a"]) == []
 
     def test_what_is_held_is_seen_by_the_thread_that_holds_it_and_by_all_once_committed(self, store: Store) -> None:
@@ -106,7 +106,7 @@ class HeldStoreSuite(StoreCases):
         def change_and_fail() -> None:
             with store.write() as tx:
                 tx.insert(lock_on(tx, "/new", principal="ben", fencing_token=tx.mint_fencing_token()))
-                tx.remove(kept.id)
+                tx.remove(kept)
                 tx.append(event_about(kept, tx.now))
                 tx.put_property(property_of("/kept", "p"))
                 raise _PlannedError

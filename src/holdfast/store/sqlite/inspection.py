@@ -150,7 +150,7 @@ def _schema(connection: sqlite3.Connection, version: int) -> Finding:
     wrong = sorted({f"{kind} {name}" for kind, name, _ in wanted ^ found})
     if wrong:
         return Finding(Level.FAULT, "schema", f"Missing, strange or changed: {', '.join(wrong)}.")
-    return Finding(Level.OK, "schema", f"Version {version}, with all its tables and triggers.")
+    return Finding(Level.OK, "schema", f"Version {version}, with all its tables and indexes.")
 
 
 _HELD: Final = "SELECT principal, count(*) AS locks FROM locks GROUP BY principal"

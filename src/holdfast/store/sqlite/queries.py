@@ -22,7 +22,6 @@ __all__ = [
     "INSERT_LOCK",
     "LOCKS_BETWEEN",
     "LOCK_WITH_ID",
-    "LOCK_WITH_TOKEN",
     "MOVE_PROPERTIES_BELOW",
     "MOVE_PROPERTIES_ON",
     "PROPERTIES_ON",
@@ -32,6 +31,7 @@ __all__ = [
     "READ_COUNTERS",
     "READ_LATEST_INSTANT",
     "RELEASE",
+    "REMOVE_COUNT_OF",
     "REMOVE_LOCK",
     "REMOVE_PROPERTIES_BELOW",
     "REMOVE_PROPERTIES_ON",
@@ -43,9 +43,9 @@ __all__ = [
     "UNDO",
     "WRITE_ANCHOR",
     "WRITE_COUNTERS",
+    "WRITE_COUNT_OF",
     "WRITE_LATEST_INSTANT",
     "locks_on",
-    "write_counters",
 ]
 
 _LOCK: Final = (
@@ -58,9 +58,6 @@ _JOINED: Final = ", ".join(name if name == "root" else f"locks.{name}" for name 
 LOCKS_BETWEEN: Final = f"SELECT {_LOCK} FROM locks WHERE root >= ? AND root < ? ORDER BY root, id LIMIT ?"
 """The locks in a range of roots, in path order: those below a path, or the rest of them."""
 
-LOCK_WITH_TOKEN: Final = f"SELECT {_LOCK} FROM locks WHERE token = ?"
-"""The lock that a submitted token names."""
-
 LOCK_WITH_ID: Final = f"SELECT {_LOCK} FROM locks WHERE id = ?"
 """The lock that a public id names."""
 
@@ -68,33 +65,40 @@ EXPIRED_LOCKS: Final = f"SELECT {_LOCK} FROM locks WHERE expires_at <= ? ORDER B
 """The locks whose time has run out, earliest first."""
 
 COUNT_LOCKS: Final = "SELECT locks FROM counters"
-"""How many locks there are; triggers keep the number."""
+"""How many locks there are; every commit writes the number."""
 
 COUNT_LOCKS_OF: Final = "SELECT locks FROM principals WHERE principal = ?"
 """How many locks a principal has; no row without one."""
+
+WRITE_COUNT_OF: Final = "INSERT OR REPLACE INTO principals (principal, locks) VALUES (?, ?)"
+"""How many locks a principal has after a commit."""
+
+REMOVE_COUNT_OF: Final = "DELETE FROM principals WHERE principal = ?"
+"""A principal has no lock any more."""
 
 INSERT_LOCK: Final = f"INSERT INTO locks ({_LOCK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 """Keep a new lock."""
 
 REPLACE_LOCK: Final = (
-    "UPDATE locks SET token = ?, root = ?, scope = ?, depth = ?, principal = ?, owner = ?, owner_xml = ?, reason = ?,"
-    " client = ?, face = ?, fencing_token = ?, created_at = ?, refreshed_at = ?, expires_at = ? WHERE id = ?"
+    "UPDATE locks SET token = ?, scope = ?, depth = ?, owner = ?, owner_xml = ?, reason = ?, client = ?, face = ?,"
+    " fencing_token = ?, created_at = ?, refreshed_at = ?, expires_at = ? WHERE root = ? AND id = ?"
 )
-"""New values for the lock with an id."""
+"""New values for a lock; its root, id and principal stay."""
 
-REMOVE_LOCK: Final = "DELETE FROM locks WHERE id = ?"
+REMOVE_LOCK: Final = "DELETE FROM locks WHERE root = ? AND id = ?"
 """Forget a lock."""
 
-READ_COUNTERS: Final = "SELECT next_fencing_token, fencing_ceiling, next_seq FROM counters"
-"""What the next grant and the next event get."""
+READ_COUNTERS: Final = "SELECT next_fencing_token, fencing_ceiling, next_seq, locks FROM counters"
+"""What the next grant and the next event get, and how many locks there are."""
 
 WRITE_COUNTERS: Final = (
-    "UPDATE counters SET next_fencing_token = ?, fencing_ceiling = ?, next_seq = ?, latest_at = ? WHERE one = 1"
+    "UPDATE counters SET next_fencing_token = ?, fencing_ceiling = ?, next_seq = ?, locks = ?, latest_at = ?"
+    " WHERE one = 1"
 )
-"""The counters at the end of a transaction that used them, and its instant."""
+"""The counters at the end of a commit that used them, and its instant."""
 
 WRITE_LATEST_INSTANT: Final = "UPDATE counters SET latest_at = ? WHERE one = 1"
-"""The instant of a transaction that used no counter."""
+"""The instant of a commit that used no counter."""
 
 READ_LATEST_INSTANT: Final = "SELECT latest_at FROM counters"
 """The instant of the last commit, before which a clock must not resume."""
@@ -185,11 +189,6 @@ RELEASE: Final = "RELEASE one"
 """It has ended."""
 
 
-def write_counters(counters: tuple[int, int, int] | None, now_us: int) -> tuple[str, tuple[int, ...]]:
-    """The text and values that end a transaction, or several, of which the last one was at `now_us`."""
-    return (WRITE_LATEST_INSTANT, (now_us,)) if counters is None else (WRITE_COUNTERS, (*counters, now_us))
-
-
 @lru_cache(maxsize=256)
 def locks_on(count: int) -> str:
     """The locks on `count` roots: one seek each (`IN` would build a temporary table at every call, for 3 us)."""
@@ -199,11 +198,12 @@ def locks_on(count: int) -> str:
 
 ALL: Final = (
     LOCKS_BETWEEN,
-    LOCK_WITH_TOKEN,
     LOCK_WITH_ID,
     EXPIRED_LOCKS,
     COUNT_LOCKS,
     COUNT_LOCKS_OF,
+    WRITE_COUNT_OF,
+    REMOVE_COUNT_OF,
     INSERT_LOCK,
     REPLACE_LOCK,
     REMOVE_LOCK,

@@ -13,6 +13,7 @@ from holdfast.core.paths import ResourcePath
 
 __all__ = [
     "Row",
+    "changed_row",
     "end_of_range",
     "event_from",
     "event_row",
@@ -107,6 +108,12 @@ def lock_row(lock: Lock) -> Row:
     )
 
 
+def changed_row(lock: Lock) -> Row:
+    """The columns of a lock that may change, in the order of its fields, then its root and id."""
+    row = lock_row(lock)
+    return row[1], *row[3:5], *row[6:], row[2], row[0]
+
+
 def event_from(row: Row) -> Event:
     """An event from its columns."""
     seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token = row
@@ -125,10 +132,9 @@ def event_from(row: Row) -> Event:
     )
 
 
-def event_row(seq: int, event: Event) -> Row:
-    """The columns of an event under the seq that it gets."""
+def event_row(event: Event) -> Row:
+    """The columns of an event after its seq, which it has yet to get."""
     return (
-        seq,
         microseconds(event.at),
         event.kind._value_,
         event.lock_id,

@@ -11,7 +11,8 @@ was obtained, so instants never run backwards in the order of commits. Readers s
 
 Holding: inside `with store.hold()` the first transaction that changes something stays open, and with it the turn to
 write, until `commit_held`. Those that follow in that thread join it, each in a savepoint of its own that is begun
-with its first change; the counters are read once and written once. One COMMIT, and so one write of each page, is shared by all.
+with its first change but where one statement could take it back; numbers and events are written once, at the end (commit.py).
+One COMMIT, and so one write of each page, is shared by all.
 An error that makes SQLite roll back undoes all of them: `commit_held` then says so instead of committing.
 
 Durability: with CRASH, and with POWER, a commit survives a killed process. With POWER `sync` makes all earlier
@@ -52,6 +53,7 @@ from holdfast.config import Durability
 from holdfast.core.model import Lock
 from holdfast.store.protocol import StoreError
 from holdfast.store.sqlite import queries
+from holdfast.store.sqlite.commit import Commit
 from holdfast.store.sqlite.durability import LogSync
 from holdfast.store.sqlite.opening import (
     connect,
@@ -63,12 +65,13 @@ from holdfast.store.sqlite.opening import (
     shipped_migrations,
 )
 from holdfast.store.sqlite.rows import lock_from
-from holdfast.store.sqlite.transaction import Held, Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
+from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
 
 __all__ = ["SqliteStore"]
 
-_CHANGES_PER_CHECKPOINT: Final = 4000
-"""Changed rows after which the log is checkpointed; about 500 grants and releases, some 15 MiB of log."""
+_CHANGES_PER_CHECKPOINT: Final = 2000
+"""Changed rows after which the log is checkpointed: some 300 grants and releases with commits of their own, or 500
+that share them; at most 15 MiB of log."""
 
 _OPENER_CACHE_KIB: Final = 8192
 _CACHE_KIB: Final = 2048
@@ -259,7 +262,7 @@ class SqliteStore:
             if session.holds:
                 if held.failure is not None:
                     raise StoreError(str(held.failure)) from held.failure
-                return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling, held)
+                return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling, held, joins=True)
             if held.failure is None:
                 session.held = None
                 self._commit_all(session, held)
@@ -274,7 +277,8 @@ class SqliteStore:
         except BaseException:
             self._turn.release()
             raise
-        return SqliteWriteTransaction(session, self.clock.now_us(), self._durable_ceiling)
+        now_us = self.clock.now_us()
+        return SqliteWriteTransaction(session, now_us, self._durable_ceiling, Commit(session.cursor, now_us))
 
     def _begin_immediate(self, session: Session) -> None:
         try:
@@ -289,26 +293,27 @@ class SqliteStore:
 
     def _commit(self, session: Session, tx: SqliteWriteTransaction) -> int:
         """Commit; returns the fencing ceiling that must be on disk before the tokens are given out, or 0."""
-        changed = tx.finish()
-        session.cursor.execute("COMMIT")
-        if changed:
-            self._note_commit(session, changed)
-        return 0 if self._waits_for_disk else tx.reserved_ceiling
+        self._write_and_commit(session, tx.commit)
+        return 0 if self._waits_for_disk else tx.commit.reserved_ceiling
 
-    def _note_commit(self, session: Session, changed: int) -> None:
+    def _write_and_commit(self, session: Session, commit: Commit) -> None:
+        if not commit.has_work:
+            session.cursor.execute("COMMIT")
+            return
+        _refuse_undone(session)
+        commit.write()
+        session.cursor.execute("COMMIT")
         self._log.note_commit()
-        self._changes += changed
+        self._changes += commit.changed
         if self._changes >= _CHANGES_PER_CHECKPOINT:
             self._changes = 0
             self._checkpoint(session)
 
-    def _commit_all(self, session: Session, held: Held) -> None:
+    def _commit_all(self, session: Session, held: Commit) -> None:
         """Commit what was held, or note why that failed."""
         try:
             try:
-                session.cursor.execute(*queries.write_counters(held.counters, held.latest_us))
-                session.cursor.execute("COMMIT")
-                self._note_commit(session, held.changed + 1)
+                self._write_and_commit(session, held)
             finally:
                 self._end_write(session)
             if held.reserved_ceiling and not self._waits_for_disk:
@@ -318,24 +323,22 @@ class SqliteStore:
         except StoreError as error:
             held.failure = error
 
-    def _end_joined(self, session: Session, tx: SqliteWriteTransaction, held: Held, *, keep: bool) -> None:
+    def _end_joined(self, session: Session, tx: SqliteWriteTransaction, held: Commit, *, keep: bool) -> None:
         """Add a transaction to those that are held, or undo it alone; where that fails all are undone."""
         try:
-            if tx.is_saved:
-                if not keep:
-                    session.cursor.execute(queries.UNDO)
-                session.cursor.execute(queries.RELEASE)
             if keep:
-                held.take(tx)
+                tx.keep()
+            else:
+                tx.undo()
+            _refuse_undone(session)
         except sqlite3.Error as error:
             held.failure = explain(error, self.path)
+        except StoreError as error:
+            held.failure = error
+        if held.failure is not None:
+            self._end_write(session)
             if keep:
-                raise held.failure from error
-        finally:
-            if held.failure is None and not session.connection.in_transaction:
-                held.failure = StoreError("SQLite undid what was not yet committed; try again")
-            if held.failure is not None:
-                self._end_write(session)
+                raise StoreError(str(held.failure)) from held.failure
 
     def _end_write(self, session: Session) -> None:
         """Undo what is not committed, and let the next one write."""
@@ -392,8 +395,9 @@ class _Reading:
     def __enter__(self) -> SqliteReadTransaction:
         self._session = session = self._store._session()
         _refuse_nesting(session)
-        self._tx = tx = SqliteReadTransaction(session, self._store.clock.now_us())
         self._joins = session.connection.in_transaction
+        commit = session.held if self._joins else None
+        self._tx = tx = SqliteReadTransaction(session, self._store.clock.now_us(), commit)
         try:
             if not self._joins:
                 session.cursor.execute("BEGIN")
@@ -442,9 +446,8 @@ class _Writing:
             finally:
                 tx.end()
             return
-        if session.holds and error is None and tx.has_work and session.connection.in_transaction:
-            session.held = held = Held()
-            held.take(tx)
+        if session.holds and error is None and tx.commit.has_work and session.connection.in_transaction:
+            session.held = tx.commit
             tx.end()
             return
         ceiling = 0
@@ -463,6 +466,12 @@ class _Writing:
 def _refuse_nesting(session: Session) -> None:
     if session.is_active:
         raise StoreError("a transaction is open in this thread already; they do not nest")
+
+
+def _refuse_undone(session: Session) -> None:
+    """After some errors SQLite undoes the transaction by itself; what is written then would be committed at once."""
+    if not session.connection.in_transaction:
+        raise StoreError("SQLite undid what was not yet committed; try again")
 
 
 def _after_fork_in_child() -> None:

@@ -17,9 +17,11 @@ from holdfast.core.model import DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import StoreError, StoreFullError, refuse_overlap
 from holdfast.store.sqlite import queries
+from holdfast.store.sqlite.commit import Commit
 from holdfast.store.sqlite.opening import explain, is_busy, patiently
 from holdfast.store.sqlite.rows import (
     Row,
+    changed_row,
     end_of_range,
     event_from,
     event_row,
@@ -32,43 +34,13 @@ from holdfast.store.sqlite.rows import (
     property_key,
 )
 
-__all__ = ["Counters", "Held", "Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
-
-_FENCING_RESERVE: Final = 4096
-"""How many fencing tokens are reserved by one wait for the disk."""
+__all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
 
 _LEAST_ROOM_BYTES: Final = 256 * 1024
 """Room that a change to documents asks for, so that the commit after it does not fail."""
 
-
-Counters = tuple[int, int, int]
-"""The next fencing token, the fencing ceiling, the next seq."""
-
 inherited: Final[list[object]] = []
 """What belongs to the parent of a fork: kept for good, because to close it here could harm the parent's."""
-
-
-class Held:
-    """What one thread's write transactions that share a commit have come to so far."""
-
-    __slots__ = ("changed", "counters", "failure", "latest_us", "reserved_ceiling")
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.changed = 0
-        self.counters: Counters | None = None
-        """As the last of them left them; written once, before the commit. None when none used them."""
-        self.latest_us = 0
-        self.reserved_ceiling = 0
-        self.failure: StoreError | None = None
-        """Why all of it was undone; then nothing is open any more."""
-
-    def take(self, tx: SqliteWriteTransaction) -> None:
-        """Add what a transaction did."""
-        self.changed += tx.changed
-        self.counters = tx.counters
-        self.latest_us = tx.now_us
-        self.reserved_ceiling = max(self.reserved_ceiling, tx.reserved_ceiling)
 
 
 class Session:
@@ -87,7 +59,7 @@ class Session:
         self.busy_limit_s = busy_limit_s
         self.is_active = False
         self.holds = False
-        self.held: Held | None = None
+        self.held: Commit | None = None
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -105,14 +77,15 @@ class Session:
 class SqliteReadTransaction:
     """One consistent view."""
 
-    __slots__ = ("_session", "now", "now_us")
+    __slots__ = ("_commit", "_session", "now", "now_us")
 
     now: datetime
     """The instant of this transaction."""
 
-    def __init__(self, session: Session, now_us: int) -> None:
-        """Read through `session`, at an instant."""
+    def __init__(self, session: Session, now_us: int, commit: Commit | None = None) -> None:
+        """Read through `session`, at an instant; with `commit`, also what this thread has not committed yet."""
         self._session: Session | None = session
+        self._commit = commit
         self.now_us = now_us
         self.now = instant_from(now_us)
 
@@ -161,11 +134,6 @@ class SqliteReadTransaction:
                 return patiently(lambda: _locks_on_members(session.cursor, path.prefix), session.busy_limit_s)
             raise explain(error, session.path) from error
 
-    def lock_with_token(self, token: str) -> Lock | None:
-        """One seek."""
-        rows = self._rows(queries.LOCK_WITH_TOKEN, (token,))
-        return lock_from(rows[0]) if rows else None
-
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """One seek."""
         rows = self._rows(queries.LOCK_WITH_ID, (lock_id,))
@@ -176,7 +144,14 @@ class SqliteReadTransaction:
         return [lock_from(row) for row in self._rows(queries.EXPIRED_LOCKS, (self.now_us, limit))]
 
     def count_locks(self, principal: str | None = None) -> int:
-        """One seek, for a number that triggers keep."""
+        """One seek at most, for a number that every commit writes."""
+        commit = self._commit
+        if commit is not None:
+            session = self._session or self._open_session()
+            try:
+                return commit.count(principal)
+            except sqlite3.Error as error:
+                raise explain(error, session.path) from error
         if principal is None:
             rows = self._rows(queries.COUNT_LOCKS, ())
         else:
@@ -185,7 +160,16 @@ class SqliteReadTransaction:
 
     def events_after(self, seq: int, limit: int) -> list[Event]:
         """A range scan."""
+        if self._commit is not None and self._commit.has_unwritten_events:
+            self._write_events(self._commit)
         return [event_from(row) for row in self._rows(queries.EVENTS_AFTER, (seq, limit))]
+
+    def _write_events(self, commit: Commit) -> None:
+        session = self._session or self._open_session()
+        try:
+            commit.write_events()
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
 
     def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
         """A range scan."""
@@ -214,81 +198,104 @@ def _locks_on_members(cursor: sqlite3.Cursor, prefix: str) -> list[Lock]:
 
 
 class SqliteWriteTransaction(SqliteReadTransaction):
-    """A serial transaction; the counters are read at their first use and written once, at the end."""
+    """A serial transaction. What it counts and appends is kept in its `commit` until that ends.
 
-    __slots__ = (
-        "_durable_ceiling",
-        "_saves_first",
-        "_started_with",
-        "counters",
-        "is_saved",
-        "joins",
-        "reserved_ceiling",
-    )
+    One that joins others must be undone alone if it raises. Most change one lock, if anything, and do not raise: so
+    the first change is taken back by its inverse where it is one of a lock, and a savepoint is begun before any other.
+    """
 
-    reserved_ceiling: int
-    """The ceiling that must be on disk before this transaction's fencing tokens are given out; 0 for none."""
+    __slots__ = ("_durable_ceiling", "_first", "_is_saved", "_mark", "_must_save", "commit", "joins")
 
-    def __init__(self, session: Session, now_us: int, durable_ceiling: int, held: Held | None = None) -> None:
+    def __init__(
+        self, session: Session, now_us: int, durable_ceiling: int, commit: Commit, *, joins: bool = False
+    ) -> None:
         """Write through `session`, which has begun; fencing tokens below `durable_ceiling` are reserved on disk.
 
-        With `held` it joins others that share its commit, and goes on from their counters.
+        With `joins` the commit brings other transactions' changes too.
         """
-        super().__init__(session, now_us)
+        super().__init__(session, now_us, commit)
+        self.commit = commit
+        self.joins = joins
         self._durable_ceiling = durable_ceiling
-        self.reserved_ceiling = 0
-        self.joins = held is not None
-        self._saves_first = self.joins
-        self.is_saved = False
-        self.counters: Counters | None = None if held is None else held.counters
-        self._started_with = session.connection.total_changes
+        self._must_save = joins
+        self._is_saved = False
+        self._first: tuple[str, Lock] | None = None
+        """What takes the first change back; only where it came before a savepoint."""
+        self._mark = commit.mark() if joins else None
 
-    def _run(self, sql: str, values: Sequence[object]) -> None:
+    def keep(self) -> None:
+        """End one of several; sqlite3.Error."""
+        if self._is_saved:
+            self._open_session().cursor.execute(queries.RELEASE)
+        self.commit.latest_us = self.now_us
+
+    def undo(self) -> None:
+        """Undo one of several, and only that; sqlite3.Error where it cannot be."""
+        cursor = self._open_session().cursor
+        if self._is_saved:
+            cursor.execute(queries.UNDO)
+            cursor.execute(queries.RELEASE)
+        if self._first is not None:
+            sql, lock = self._first
+            cursor.execute(sql, lock_row(lock) if sql is queries.INSERT_LOCK else (lock.root.text, lock.id))
+        if self._mark is not None:
+            self.commit.go_back(self._mark)
+
+    def _save(self, session: Session) -> None:
+        session.cursor.execute(queries.SAVE)
+        self._must_save, self._is_saved = False, True
+
+    def _run(self, sql: str, values: Sequence[object]) -> int:
+        """Make a change; returns how many rows it was of."""
         session = self._session or self._open_session()
         try:
-            if self._saves_first:
-                # Not before there is something to undo: most that join others change nothing, or succeed.
-                session.cursor.execute(queries.SAVE)
-                self._saves_first, self.is_saved = False, True
-            session.cursor.execute(sql, values)
+            if self._must_save:
+                self._save(session)
+            return session.cursor.execute(sql, values).rowcount
         except sqlite3.Error as error:
             raise explain(error, session.path) from error
 
-    def _read_counters(self) -> Counters:
-        counters: Counters = self._rows(queries.READ_COUNTERS, ())[0]
-        self.counters = counters
-        return counters
+    def _run_on_lock(self, sql: str, values: Sequence[object], lock: Lock, inverse: str) -> int:
+        """Insert or remove a lock; returns how many rows that was."""
+        if not self._must_save or self._first is not None:
+            return self._run(sql, values)
+        session = self._session or self._open_session()
+        try:
+            count = session.cursor.execute(sql, values).rowcount
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
+        if count:
+            self._first = inverse, lock
+        return count
 
-    @property
-    def changed(self) -> int:
-        """How many rows were changed so far."""
-        return self._open_session().connection.total_changes - self._started_with
-
-    @property
-    def has_work(self) -> bool:
-        """True when there is something to commit."""
-        return self.counters is not None or self.changed > 0
-
-    def finish(self) -> int:
-        """Write the counters, before the commit; returns how many rows were changed."""
-        changed = self.changed
-        if self.has_work:
-            self._run(*queries.write_counters(self.counters, self.now_us))
-            changed += 1
-        return changed
+    def _write_events(self, commit: Commit) -> None:
+        session = self._session or self._open_session()
+        try:
+            if self._must_save:
+                self._save(session)
+            commit.write_events()
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
 
     def insert(self, lock: Lock) -> None:
         """One row."""
-        self._run(queries.INSERT_LOCK, lock_row(lock))
+        self._run_on_lock(queries.INSERT_LOCK, lock_row(lock), lock, queries.REMOVE_LOCK)
+        self._count(lock, 1)
 
     def replace(self, lock: Lock) -> None:
-        """One row."""
-        row = lock_row(lock)
-        self._run(queries.REPLACE_LOCK, (*row[1:], row[0]))
-
-    def remove(self, lock_id: str) -> None:
         """One row at most."""
-        self._run(queries.REMOVE_LOCK, (lock_id,))
+        self._run(queries.REPLACE_LOCK, changed_row(lock))
+
+    def remove(self, lock: Lock) -> None:
+        """One row at most."""
+        if self._run_on_lock(queries.REMOVE_LOCK, (lock.root.text, lock.id), lock, queries.INSERT_LOCK):
+            self._count(lock, -1)
+
+    def _count(self, lock: Lock, more: int) -> None:
+        try:
+            self.commit.add_locks(lock.principal, more)
+        except sqlite3.Error as error:
+            raise explain(error, self._open_session().path) from error
 
     def ensure_room(self) -> None:
         """Look at the file system that the log grows on."""
@@ -299,26 +306,25 @@ class SqliteWriteTransaction(SqliteReadTransaction):
             raise StoreFullError(msg)
 
     def mint_fencing_token(self) -> int:
-        """The next token; one beyond the reserve raises the ceiling and makes the commit wait for the disk (store.py)."""
-        token, ceiling, seq = self.counters or self._read_counters()
-        if token >= ceiling:
-            ceiling = token + _FENCING_RESERVE
-        if token >= self._durable_ceiling:
-            self.reserved_ceiling = ceiling
-        self.counters = token + 1, ceiling, seq
-        return token
+        """The next token; one beyond the reserve makes the commit wait for the disk (store.py)."""
+        session = self._session or self._open_session()
+        try:
+            return self.commit.mint(self._durable_ceiling)
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
 
     def append(self, event: Event) -> int:
-        """One row."""
-        token, ceiling, seq = self.counters or self._read_counters()
-        self._run(queries.APPEND_EVENT, event_row(seq, event))
-        self.counters = token, ceiling, seq + 1
-        return seq
+        """One row, written with all others of the commit."""
+        session = self._session or self._open_session()
+        try:
+            return self.commit.append(event_row(event))
+        except sqlite3.Error as error:
+            raise explain(error, session.path) from error
 
     def trim_events(self, before: datetime) -> int:
         """Costs what it drops."""
-        self._run(queries.TRIM_EVENTS, (microseconds(before),))
-        return self._open_session().cursor.rowcount
+        self._write_events(self.commit)
+        return self._run(queries.TRIM_EVENTS, (microseconds(before),))
 
     def put_property(self, prop: DeadProperty) -> None:
         """One row."""

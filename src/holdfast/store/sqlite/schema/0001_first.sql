@@ -22,8 +22,6 @@ CREATE TABLE locks (
 
 CREATE UNIQUE INDEX locks_by_id ON locks (id);
 
-CREATE UNIQUE INDEX locks_by_token ON locks (token);
-
 CREATE INDEX locks_by_expires_at ON locks (expires_at) WHERE expires_at IS NOT NULL;
 
 -- How many locks each principal has; a principal without locks has no row.
@@ -44,23 +42,6 @@ CREATE TABLE counters (
 ) STRICT;
 
 INSERT INTO counters VALUES (1, 0, 1, 1, 1, 0);
-
-CREATE TRIGGER locks_counted_in AFTER INSERT ON locks BEGIN
-  UPDATE counters SET locks = locks + 1;
-  INSERT INTO principals VALUES (new.principal, 1) ON CONFLICT (principal) DO UPDATE SET locks = locks + 1;
-END;
-
-CREATE TRIGGER locks_counted_out AFTER DELETE ON locks BEGIN
-  UPDATE counters SET locks = locks - 1;
-  UPDATE principals SET locks = locks - 1 WHERE principal = old.principal;
-  DELETE FROM principals WHERE principal = old.principal AND locks = 0;
-END;
-
-CREATE TRIGGER locks_counted_over AFTER UPDATE OF principal ON locks WHEN old.principal <> new.principal BEGIN
-  INSERT INTO principals VALUES (new.principal, 1) ON CONFLICT (principal) DO UPDATE SET locks = locks + 1;
-  UPDATE principals SET locks = locks - 1 WHERE principal = old.principal;
-  DELETE FROM principals WHERE principal = old.principal AND locks = 0;
-END;
 
 -- The change feed; `seq` comes from `counters`, so that one is never used again, also after a trim.
 CREATE TABLE events (
