@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope", "Waiter"]
+__all__ = ["Break", "DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope", "Waiter"]
 
 
 class LockScope(enum.StrEnum):
@@ -128,6 +128,32 @@ class Event(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     fencing_token: int
+
+    @classmethod
+    def about(cls, lock: Lock, kind: EventKind, at: datetime, *, actor: str, reason: str | None = None) -> Event:
+        """What is to be appended when something happens to `lock`; `reason` is the lock's own where none is given."""
+        return cls(
+            seq=0,
+            at=at,
+            kind=kind,
+            lock_id=lock.id,
+            root=lock.root,
+            scope=lock.scope,
+            depth=lock.depth,
+            holder=lock.principal,
+            actor=actor,
+            reason=lock.reason if reason is None else reason,
+            fencing_token=lock.fencing_token,
+        )
+
+
+class Break(msgspec.Struct, frozen=True):
+    """A lock's end by force: `actor` ended it at this instant, or has set it to end then, because of `reason`."""
+
+    lock_id: str
+    at: datetime
+    actor: str
+    reason: str
 
 
 class DeadProperty(msgspec.Struct, frozen=True):
