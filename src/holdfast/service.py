@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.core.conditions import IfHeader, Submission
-from holdfast.core.conflicts import unexpired
+from holdfast.core.conflicts import closes_tree, unexpired
 from holdfast.core.decisions import (
     Effect,
     Reach,
@@ -163,6 +163,10 @@ class LockService:
         asked too, and `create()` runs after the grant was decided; if it raises, nothing is granted.
         """
         claim = request.claim
+        if claim.condition is None and precondition is None:
+            refused = self._foresee_conflict(request)
+            if refused is not None:
+                return refused
         with self._store.write() as tx:
             failed = self._check_conditions(tx, claim, precondition)
             if failed is not None:
@@ -331,6 +335,20 @@ class LockService:
         if precondition is not None and not precondition():
             return Refused(Refusal.CONDITION_FAILED)
         return None
+
+    def _foresee_conflict(self, request: AcquireRequest) -> Refused | None:
+        """The refusal that the transaction would come to, where one look-up tells it: no writer's turn is taken for that.
+
+        Not asked while this thread holds changes for a shared commit: then its turn is taken already.
+        """
+        if self._store.has_held:
+            return None
+        root = request.claim.resource
+        found = self._store.peek(root.lineage)
+        held = unexpired(found, self._store.now()) if found else found
+        if request.depth is Depth.INFINITY and not any(closes_tree(lock) for lock in held):
+            return None  # locks below the root may be in the way too, and the answer names them
+        return decide_acquire(root, request.scope, request.depth, held) if held else None
 
     def _holds(self, tx: ReadTransaction, condition: IfHeader, *, reaches_down: bool = False) -> bool:
         state = _State(tx, self._etag_of, condition, reaches_down=reaches_down)
