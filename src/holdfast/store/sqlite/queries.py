@@ -29,6 +29,7 @@ __all__ = [
     "PUT_PROPERTY",
     "READ_ANCHOR",
     "READ_COUNTERS",
+    "READ_DATA_VERSION",
     "READ_LATEST_INSTANT",
     "RELEASE",
     "REMOVE_COUNT_OF",
@@ -105,6 +106,9 @@ READ_LATEST_INSTANT: Final = "SELECT latest_at FROM counters"
 
 SKIP_FENCING_TOKENS: Final = "UPDATE counters SET next_fencing_token = max(next_fencing_token, fencing_ceiling)"
 """After a restart of the machine: pass over every token that may have been given out before."""
+
+READ_DATA_VERSION: Final = "PRAGMA data_version"
+"""A number that changes when anyone but this connection has committed."""
 
 READ_ANCHOR: Final = "SELECT wall_us, uptime_us, boot FROM anchor"
 """The shared clock's anchor; no row in a new store."""

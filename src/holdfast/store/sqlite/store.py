@@ -64,7 +64,6 @@ from holdfast.store.sqlite.opening import (
     patiently,
     shipped_migrations,
 )
-from holdfast.store.sqlite.rows import lock_from
 from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
 
 __all__ = ["SqliteStore"]
@@ -173,17 +172,18 @@ class SqliteStore:
         """`locks_on` as a transaction of its own, without the cost of beginning and ending one."""
         session = self._session()
         _refuse_nesting(session)
-        distinct = tuple(dict.fromkeys(roots))
-        if not distinct:
-            return []
-        sql = queries.locks_on(len(distinct))
+        known = session.known
         try:
-            rows = session.cursor.execute(sql, distinct).fetchall()
+            try:
+                known.refresh()
+                return known.locks_at_once(roots)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                patiently(known.refresh, self._busy_limit_s)
+                return patiently(lambda: known.locks_at_once(roots), self._busy_limit_s)
         except sqlite3.Error as error:
-            if not is_busy(error):
-                raise explain(error, self.path) from error
-            rows = patiently(lambda: session.cursor.execute(sql, distinct).fetchall(), self._busy_limit_s)
-        return [lock_from(row) for row in rows]
+            raise explain(error, self.path) from error
 
     def read(self) -> _Reading:
         """A snapshot."""
@@ -274,6 +274,7 @@ class SqliteStore:
             )
         try:
             self._begin_immediate(session)
+            self._refresh(session)
         except BaseException:
             self._turn.release()
             raise
@@ -295,6 +296,13 @@ class SqliteStore:
         """Commit; returns the fencing ceiling that must be on disk before the tokens are given out, or 0."""
         self._write_and_commit(session, tx.commit)
         return 0 if self._waits_for_disk else tx.commit.reserved_ceiling
+
+    def _refresh(self, session: Session) -> None:
+        try:
+            session.known.refresh()
+        except sqlite3.Error as error:
+            session.cursor.execute("ROLLBACK")
+            raise explain(error, self.path) from error
 
     def _write_and_commit(self, session: Session, commit: Commit) -> None:
         if not commit.has_work:
@@ -322,6 +330,8 @@ class SqliteStore:
             held.failure = explain(error, self.path)
         except StoreError as error:
             held.failure = error
+        if held.failure is not None:
+            session.known.forget()
 
     def _end_joined(self, session: Session, tx: SqliteWriteTransaction, held: Commit, *, keep: bool) -> None:
         """Add a transaction to those that are held, or undo it alone; where that fails all are undone."""
@@ -336,6 +346,7 @@ class SqliteStore:
         except StoreError as error:
             held.failure = error
         if held.failure is not None:
+            session.known.forget()
             self._end_write(session)
             if keep:
                 raise StoreError(str(held.failure)) from held.failure
@@ -451,12 +462,16 @@ class _Writing:
             tx.end()
             return
         ceiling = 0
+        is_kept = False
         try:
             if error is None:
                 ceiling = store._commit(session, tx)
+                is_kept = True
         except sqlite3.Error as failure:
             raise explain(failure, session.path) from failure
         finally:
+            if not is_kept:
+                session.known.forget()
             tx.end()
             store._end_write(session)
         if ceiling:

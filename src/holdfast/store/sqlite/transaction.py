@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from holdfast.core.model import DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import StoreError, StoreFullError, refuse_overlap
 from holdfast.store.sqlite import queries
 from holdfast.store.sqlite.commit import Commit
+from holdfast.store.sqlite.known import KnownLocks
 from holdfast.store.sqlite.opening import explain, is_busy, patiently
 from holdfast.store.sqlite.rows import (
     Row,
@@ -39,6 +40,8 @@ __all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inheri
 _LEAST_ROOM_BYTES: Final = 256 * 1024
 """Room that a change to documents asks for, so that the commit after it does not fail."""
 
+_T = TypeVar("_T")
+
 inherited: Final[list[object]] = []
 """What belongs to the parent of a fork: kept for good, because to close it here could harm the parent's."""
 
@@ -49,7 +52,18 @@ class Session:
     `holds` is True inside `with store.hold()`; `held` is what waits for the shared commit.
     """
 
-    __slots__ = ("__weakref__", "_pid", "busy_limit_s", "connection", "cursor", "held", "holds", "is_active", "path")
+    __slots__ = (
+        "__weakref__",
+        "_pid",
+        "busy_limit_s",
+        "connection",
+        "cursor",
+        "held",
+        "holds",
+        "is_active",
+        "known",
+        "path",
+    )
 
     def __init__(self, connection: sqlite3.Connection, path: Path, busy_limit_s: float) -> None:
         """Take over an open connection."""
@@ -57,6 +71,7 @@ class Session:
         self.cursor = connection.cursor()
         self.path = path
         self.busy_limit_s = busy_limit_s
+        self.known = KnownLocks(self.cursor)
         self.is_active = False
         self.holds = False
         self.held: Commit | None = None
@@ -77,7 +92,7 @@ class Session:
 class SqliteReadTransaction:
     """One consistent view."""
 
-    __slots__ = ("_commit", "_session", "now", "now_us")
+    __slots__ = ("_commit", "_is_current", "_session", "now", "now_us")
 
     now: datetime
     """The instant of this transaction."""
@@ -86,6 +101,8 @@ class SqliteReadTransaction:
         """Read through `session`, at an instant; with `commit`, also what this thread has not committed yet."""
         self._session: Session | None = session
         self._commit = commit
+        self._is_current = commit is not None
+        """True when what this connection knows is what this transaction would read."""
         self.now_us = now_us
         self.now = instant_from(now_us)
 
@@ -102,37 +119,38 @@ class SqliteReadTransaction:
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
         session = self._session or self._open_session()
+        return self._ask(lambda: session.cursor.execute(sql, values).fetchall())
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        session = self._session or self._open_session()
         try:
-            return session.cursor.execute(sql, values).fetchall()
+            return question()
         except sqlite3.Error as error:
             if is_busy(error):
-                return patiently(lambda: session.cursor.execute(sql, values).fetchall(), session.busy_limit_s)
+                return patiently(question, session.busy_limit_s)
             raise explain(error, session.path) from error
+
+    def _known(self) -> KnownLocks:
+        session = self._session or self._open_session()
+        if not self._is_current:
+            self._ask(session.known.refresh)
+            self._is_current = True
+        return session.known
 
     def locks_on(self, roots: Sequence[str]) -> list[Lock]:
         """One seek per root."""
-        distinct = tuple(dict.fromkeys(roots))
-        if not distinct:
-            return []
-        return [lock_from(row) for row in self._rows(queries.locks_on(len(distinct)), distinct)]
+        known = self._known()
+        return self._ask(lambda: known.locks_on(roots))
 
     def locks_below(self, path: ResourcePath, limit: int = -1) -> list[Lock]:
         """A range scan."""
-        prefix = path.prefix
-        return [
-            lock_from(row)
-            for row in self._rows(queries.LOCKS_BETWEEN, (first_below(prefix), end_of_range(prefix), limit))
-        ]
+        known = self._known()
+        return self._ask(lambda: known.locks_below(path, limit))
 
     def locks_on_members(self, path: ResourcePath) -> list[Lock]:
         """A range scan that jumps over everything below a member: one seek for each member that has locks below it."""
         session = self._session or self._open_session()
-        try:
-            return _locks_on_members(session.cursor, path.prefix)
-        except sqlite3.Error as error:
-            if is_busy(error):
-                return patiently(lambda: _locks_on_members(session.cursor, path.prefix), session.busy_limit_s)
-            raise explain(error, session.path) from error
+        return self._ask(lambda: _locks_on_members(session.cursor, path.prefix))
 
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """One seek."""
@@ -231,7 +249,9 @@ class SqliteWriteTransaction(SqliteReadTransaction):
 
     def undo(self) -> None:
         """Undo one of several, and only that; sqlite3.Error where it cannot be."""
-        cursor = self._open_session().cursor
+        session = self._open_session()
+        cursor = session.cursor
+        session.known.forget()
         if self._is_saved:
             cursor.execute(queries.UNDO)
             cursor.execute(queries.RELEASE)
@@ -280,15 +300,18 @@ class SqliteWriteTransaction(SqliteReadTransaction):
     def insert(self, lock: Lock) -> None:
         """One row."""
         self._run_on_lock(queries.INSERT_LOCK, lock_row(lock), lock, queries.REMOVE_LOCK)
+        self._open_session().known.note_insert(lock)
         self._count(lock, 1)
 
     def replace(self, lock: Lock) -> None:
         """One row at most."""
         self._run(queries.REPLACE_LOCK, changed_row(lock))
+        self._open_session().known.note_change(lock)
 
     def remove(self, lock: Lock) -> None:
         """One row at most."""
         if self._run_on_lock(queries.REMOVE_LOCK, (lock.root.text, lock.id), lock, queries.INSERT_LOCK):
+            self._open_session().known.note_removal(lock)
             self._count(lock, -1)
 
     def _count(self, lock: Lock, more: int) -> None:
