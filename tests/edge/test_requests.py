@@ -39,6 +39,22 @@ def test_brief_requests_are_answered_in_the_loop_and_others_on_a_thread(face):
     assert (face.threads == ["edge"]) is face.brief
 
 
+def test_a_request_whose_answer_takes_long_is_refused_in_the_loop_all_the_same():
+    asked: list[str] = []
+
+    def refuse(head):
+        asked.append(threading.current_thread().name)
+        return Response(423, [], b"locked") if head.target == "/dav/locked" else None
+
+    face = TinyFace(echo, brief=False, refuse=refuse)
+    with Edge(face) as edge, edge.connect() as client:
+        assert client.ask("PUT", "/dav/locked", b"small").status == 423
+        assert face.threads == []
+        assert client.ask("PUT", "/dav/free", b"small").status == 200
+    assert asked == ["edge", "edge"]
+    assert face.threads[0].startswith("holdfast")
+
+
 def test_a_connection_serves_many_requests(face):
     with Edge(face) as edge, edge.connect() as client:
         for number in range(20):

@@ -5,7 +5,7 @@ cold path and the ASGI application, and the limits on what a head may be. Must n
 locks, WebDAV; time and endings are `connection`'s.
 
 Theory of operation: a request whose body is small, and before which nothing is in flight, is
-collected and, when its face calls it brief, answered inside the parser's last callback with one
+collected and, when its face calls it brief or refuses it, answered inside the parser's last callback with one
 write: no task, no ASGI dicts, no timer. Where it changed something, that write comes when what the
 loop brought in one turn has been committed together (see `holding`). Every other request for a face becomes a Cycle, which runs as
 a task. What no face takes goes to uvicorn's own machinery; only for it are ASGI dicts built. Answers keep
@@ -271,10 +271,16 @@ class HoldfastProtocol(EdgeConnection):
                 return
             request.principal = principal
             if not face.is_brief(request):
-                self._go_cold(self._complete_cycle())
-                return
-            # Where nobody else is connected nobody can share a commit, and holding would only cost time.
-            response = face(request) if len(self.connections) == 1 else self._holder.call(face, request)
+                refusal = face.admit(request)  # a refusal is brief, whatever the work would be
+                if refusal is None:
+                    self._go_cold(self._complete_cycle())
+                    return
+                response = refusal
+            elif len(self.connections) == 1:
+                # Nobody else is connected, so nobody can share a commit, and holding would only cost time.
+                response = face(request)
+            else:
+                response = self._holder.call(face, request)
         except Exception as error:  # noqa: BLE001 - whatever a face raises is answered
             response = failure_of(face, error)
         body = response.body

@@ -106,9 +106,10 @@ class Face(Protocol):
     """What the edge asks of a face."""
 
     def admit(self, head: Request) -> Response | None:
-        """Refuse a request before its body is read (401, 403, 412, 413, 423, 507), or None: it is welcome.
+        """Refuse a request by its head (401, 403, 412, 413, 423, 507), or None: it is welcome.
 
-        Called with an empty body and must be brief. What it lets pass is checked again at commit.
+        Called before a body is read, or for what is not brief; the body says nothing yet. Must be brief itself.
+        What it lets pass is checked again at commit.
         """
         ...
 
