@@ -10,8 +10,7 @@ preconditions, then locks. Authentication and authorization come before, in the 
 
 from __future__ import annotations
 
-import secrets
-import uuid
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -42,6 +41,8 @@ T = TypeVar("T")
 EtagOf = Callable[[ResourcePath], str | None]
 
 _MOST_BELOW = 1000  # locks below a new lock's root that are looked at first; enough to refuse, and to name them
+_VARIANTS = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}  # RFC 9562 section 4.1: the two bits 1 0
+
 _MOST_EXPIRED = 1000  # expired locks that are tidied away at once
 
 
@@ -393,9 +394,11 @@ class LockService:
 
     def _mint(self, tx: WriteTransaction, request: AcquireRequest) -> Lock:
         now = tx.now
+        fencing_token = tx.mint_fencing_token()
+        lock_id, token = _new_names(fencing_token)
         return Lock(
-            id=secrets.token_urlsafe(12),
-            token=f"urn:uuid:{uuid.uuid4()}",
+            id=lock_id,
+            token=token,
             root=request.claim.resource,
             scope=request.scope,
             depth=request.depth,
@@ -405,7 +408,7 @@ class LockService:
             reason=request.reason,
             client=request.client,
             face=request.face,
-            fencing_token=tx.mint_fencing_token(),
+            fencing_token=fencing_token,
             created_at=now,
             refreshed_at=now,
             expires_at=now + self._timeouts.grant(request.asked),
@@ -420,6 +423,17 @@ class LockService:
         for lock in locks:
             tx.remove(lock)
             tx.append(_event(EventKind.EXPIRED, lock, tx.now, actor=""))
+
+
+def _new_names(fencing_token: int) -> tuple[str, str]:
+    """A new public id and a new lock token, a version 4 UUID (RFC 9562 section 5.4).
+
+    Ids begin with the rising number, so that those of new locks lie side by side in a store's index, and end in
+    40 random bits, so that a client that chooses an id cannot hit one that is yet to come.
+    """
+    drawn = os.urandom(21).hex()
+    token = f"urn:uuid:{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{_VARIANTS[drawn[16]]}{drawn[17:20]}-{drawn[20:32]}"
+    return f"{fencing_token:010x}{drawn[32:]}", token
 
 
 def _lineages(resources: Iterable[ResourcePath]) -> list[str]:
