@@ -162,7 +162,8 @@ class ResourcePath:
 
     def is_at_or_below(self, other: ResourcePath) -> bool:
         """True for `other` itself and for all its descendants."""
-        return self.text == other.text or self.text.startswith(other.prefix)
+        text, top = self.text, other.text
+        return text == top or text.startswith(top if top == "/" else top + "/")
 
     def moved(self, source: ResourcePath, destination: ResourcePath) -> ResourcePath:
         """Where this path, at or below `source`, lies once `source` has become `destination`."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from holdfast.edge.cycle import Arrival, Cycle
@@ -86,12 +86,14 @@ class EdgeConnection(HttpToolsProtocol):
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
         self._client_host = ""
+        self._scheme = "http"
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """A client is here."""
         super().connection_made(transport)
         self._client_host = self.client[0] if self.client else ""
-        self.outlet = Outlet(transport, self.flow, self.loop, self.runtime, tls=self.scheme == "https")
+        self._scheme = self.scheme or "http"
+        self.outlet = Outlet(transport, self.flow, self.loop, self.runtime, tls=self._scheme == "https")
         self._sweep.join(self)
         self._since = self._sweep.now
         if len(self.connections) > self._limits.connections:
@@ -123,8 +125,8 @@ class EdgeConnection(HttpToolsProtocol):
 
     def _is_busy(self) -> bool:
         """True while a request that has been handed over is not yet answered."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        return cycle is not None and not cycle.response_complete
+        cycle = self.cycle  # None before the first
+        return not (not cycle or cycle.response_complete)
 
     def pause_writing(self) -> None:
         """The client takes less than is sent: read nothing more from it either."""

@@ -186,7 +186,8 @@ class HoldfastProtocol(EdgeConnection):
         method = parser.get_method().decode("ascii")
         target, query = split_target(method, url)
         headers = Headers(fields)
-        if b"upgrade" in headers and parser.should_upgrade():
+        known = headers.fields
+        if b"upgrade" in known and parser.should_upgrade():
             lines = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
             version = parser.get_http_version().encode("ascii")
             self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (method.encode("ascii"), url, version, b"".join(lines))
@@ -194,24 +195,24 @@ class HoldfastProtocol(EdgeConnection):
             return
         keep = parser.should_keep_alive() and not self._stopping
         # Only HTTP/1.1 is kept open without being asked to, and asking the parser for a version is slow.
-        http10 = (not keep or b"connection" in headers) and parser.get_http_version() == "1.0"
+        http10 = (not keep or b"connection" in known) and parser.get_http_version() == "1.0"
         if not http10:
-            check_host(headers.get(b"host"))
+            check_host(known.get(b"host"))
         face = self._route(method, target)
         if face is None:
             self._last = not keep
             self._to_asgi(fields, headers, f"{target}?{query}" if query else target)
             return
         length = body_length_of(headers)
-        expects = b"expect" in headers and _expects_continue(headers) and not http10
+        expects = b"expect" in known and _expects_continue(headers) and not http10
         self._last = not keep
-        request = Request(method, target, headers, None, b"", query, cast("str", self.scheme), self._client_host)
-        is_small = length is not None and length <= self._memory_bytes and not expects
-        if is_small and not self._is_busy() and not self.flow.write_paused:
+        request = Request(method, target, headers, None, b"", query, self._scheme, self._client_host)
+        is_free = not expects and not self._is_busy() and not self.flow.write_paused
+        if is_free and length is not None and length <= self._memory_bytes:
             self._mode = _HOT
             self._request = request
             self._face = face
-            self._length = cast("int", length)
+            self._length = length
             self._http10 = http10
         else:
             self._mode = _COLD
@@ -325,8 +326,9 @@ class HoldfastProtocol(EdgeConnection):
 
     def _write_whole(self, response: Response, method: str, *, keep: bool, http10: bool) -> None:
         """Write an answer whose body is bytes; close where it is the last."""
-        body = cast("bytes", response.body)
-        connection = connection_field(keep=keep, http10=http10)
+        body = response.body
+        assert isinstance(body, bytes)
+        connection = "" if keep and not http10 else connection_field(keep=keep, http10=http10)
         defaults = self.runtime.defaults(self.server_state.default_headers)
         try:
             head = encode_head(response, len(body), defaults, connection)

@@ -56,19 +56,19 @@ def _without_authority(method: str, text: str) -> str:
     raise BadRequestError(400, "The request target is not a path.")
 
 
-def check_host(host: str | None) -> None:
+def check_host(host: bytes | None) -> None:
     """Raise BadRequestError unless an HTTP/1.1 request has exactly one Host (RFC 9112 3.2)."""
     if host is None:
         raise BadRequestError(400, "The Host field is missing.")
-    if "," in host:
+    if b"," in host:
         raise BadRequestError(400, "There is more than one Host field.")
 
 
 def body_length_of(headers: Headers) -> int | None:
     """The body's length in bytes; None when it is chunked. The parser has refused contradictions."""
-    if b"transfer-encoding" in headers:
+    if b"transfer-encoding" in headers.fields:
         return None
-    text = headers.get(b"content-length")
+    text = headers.fields.get(b"content-length")
     if text is None:
         return 0
     try:

@@ -55,6 +55,8 @@ OFFICE_ERROR: Final = 589838
 """0x0009000E: what Microsoft Office reads in X-MSDAVEXT_ERROR as 'locked by another user'."""
 
 _SECOND: Final = timedelta(seconds=1)
+_ALMOST_A_SECOND: Final = timedelta(microseconds=999_999)
+_LONGEST_RETRY: Final = timedelta(seconds=MAX_RETRY_SECONDS)
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -142,9 +144,11 @@ def retry_after(answer: LockedAnswer) -> int:
     for lock in answer.locks:
         if lock.expires_at is None:
             return MAX_RETRY_SECONDS
-        left = -((answer.now - lock.expires_at) // _SECOND)
-        longest = max(longest, left)
-    return min(longest, MAX_RETRY_SECONDS)
+        left = lock.expires_at - answer.now
+        if left >= _LONGEST_RETRY:
+            return MAX_RETRY_SECONDS
+        longest = max(longest, -(-left // _SECOND))
+    return longest
 
 
 def locked_response(
@@ -305,7 +309,7 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
 
 def _rounded_up(instant: datetime) -> datetime:
     """To the next whole second, so that whoever waits until then does not come too early."""
-    return instant + timedelta(microseconds=1_000_000 - instant.microsecond) if instant.microsecond else instant
+    return (instant + _ALMOST_A_SECOND).replace(microsecond=0)
 
 
 def _lock_url(lock: ContendingLock) -> str:

@@ -6,7 +6,6 @@ Owns: which of the service's refusals becomes which WebDAV answer (RFC 4918 sect
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -34,8 +33,8 @@ from holdfast.wire.problem import render_refusal
 
 __all__ = ["refusal_answer", "refused"]
 
-_OFFICE: Final = re.compile(r"Microsoft|MSOffice|DavClnt")
-"""User agents that read X-MSDAVEXT_ERROR (MS-WDV section 2.2.3)."""
+_OFFICE: Final = ("Microsoft", "MSOffice", "DavClnt")
+"""What is found in user agents that read X-MSDAVEXT_ERROR (MS-WDV section 2.2.3)."""
 
 _MOST_MEMBERS: Final = 100
 """Members that one 207 names; the client has to look again in any case."""
@@ -83,7 +82,8 @@ def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
     if members:
         return _multistatus(call, members, condition)
     answer = _answer(call, call.resource, refusal.contentions, condition)
-    office = _OFFICE.search(call.client) is not None
+    client = call.client
+    office = client != "" and any(mark in client for mark in _OFFICE)
     return locked_response(answer, call.header(b"accept"), office=office)
 
 
@@ -91,12 +91,13 @@ def _answer(
     call: Call, resource: ResourcePath, contentions: Iterable[Contention], condition: Condition
 ) -> LockedAnswer:
     distinct = {item.lock.id: item.lock for item in contentions}
+    clock = call.site.clock
     return LockedAnswer(
         resource=resource,
         locks=tuple([ContendingLock.of(lock, root_href=_root_href(call, lock.root)) for lock in distinct.values()]),
         condition=condition,
-        now=call.site.clock.now(),
-        wall_offset=call.site.clock.wall_offset(),
+        now=clock.now(),
+        wall_offset=clock.wall_offset(),
     )
 
 

@@ -132,7 +132,7 @@ class Call:
     @property
     def condition(self) -> IfHeader | None:
         """The If header, read once; None where there is none. Raises IfSyntaxError."""
-        if self._condition is None:
+        if self._condition is None and b"if" in self.request.headers.fields:
             text = self.bounded(b"if", self.site.settings.texts.if_bytes)
             if text is not None:
                 self._condition = parse_if(text, self.resource, self._resolve_tag)

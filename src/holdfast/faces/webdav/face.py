@@ -56,6 +56,8 @@ METHODS: Final[dict[str, Method]] = {
 }
 """Every method but OPTIONS, which is answered before anything is asked. COPY's destination needs a writer too."""
 
+_ANSWERED: Final = (RefusalError, *EXPECTED_ERRORS)
+
 ALLOW: Final = ", ".join(["OPTIONS", *METHODS])
 
 
@@ -73,7 +75,10 @@ class WebDavFace:
 
     def admit(self, head: Request) -> Response | None:
         """Refuse before the body is read what would be refused after: credentials, rights, conditions, locks."""
-        return self._guarded(head, self._judge_head)
+        try:
+            return self._judge_head(head)
+        except _ANSWERED as error:
+            return _refusal(head, error)
 
     def is_brief(self, request: Request) -> bool:
         """True for short work that waits for no disk but the page cache."""
@@ -99,28 +104,16 @@ class WebDavFace:
 
     def __call__(self, request: Request) -> Response:
         """Answer; every refusal is a response, and a fault of ours is logged and answered 500."""
-        response = self._guarded(request, self._answer)
-        if response is None:
-            msg = "a handler must answer"
-            raise AssertionError(msg)
-        return response
-
-    def _guarded(self, request: Request, work: Callable[[Request], Response | None]) -> Response | None:
         try:
-            return work(request)
-        except RefusalError as error:
-            return refusal_answer(request, error)
-        except EXPECTED_ERRORS as error:
-            return refusal_answer(request, as_refusal(error))
-
-    def _answer(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return options()
-        call, method = self._open(request)
-        if not method.takes_body and request.body:
-            # RFC 4918 section 8.4: a body that would be ignored must be refused.
-            raise RefusalError(415, f"{request.method} takes no body here.")
-        return method.handle(call)
+            if request.method == "OPTIONS":
+                return options()
+            call, method = self._open(request)
+            if not method.takes_body and request.body:
+                # RFC 4918 section 8.4: a body that would be ignored must be refused.
+                raise RefusalError(415, f"{request.method} takes no body here.")
+            return method.handle(call)
+        except _ANSWERED as error:
+            return _refusal(request, error)
 
     def _open(self, request: Request) -> tuple[Call, Method]:
         """Authenticate and authorise, before anything about the resource is said."""
@@ -154,3 +147,7 @@ class WebDavFace:
         if head.method == "PUT":
             return judge_upload(call)
         return None
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    return refusal_answer(request, error if isinstance(error, RefusalError) else as_refusal(error))
