@@ -31,6 +31,10 @@ _MOST_CALLS: Final = 64
 """Calls of faces between the first held change and the flush, at most: some milliseconds."""
 
 
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
+"""Methods that change nothing (RFC 9110 section 9.2.1, RFC 4918 section 9.1), so there is nothing to hold."""
+
+
 class _Unheard:
     """In the place of the event that tells a cycle of its client: a held answer is not told."""
 
@@ -82,6 +86,8 @@ class Holder:
             self._calls += 1
             if self._calls > _MOST_CALLS:
                 self.flush()
+        if request.method in _SAFE:
+            return face(request)
         try:
             with self._settle.hold():
                 return face(request)
