@@ -59,8 +59,9 @@ class ResourcePath:
         backslash that is encoded or not, NUL and control characters, bad escapes, bytes that are
         not UTF-8, empty segments in the middle, and paths or names that are too long.
         """
-        if len(target) <= MAX_SEGMENT_BYTES and _PLAIN.fullmatch(target):
-            return cls(target)
+        plain = target.removesuffix("/")
+        if len(plain) <= MAX_SEGMENT_BYTES and _PLAIN.fullmatch(plain):
+            return cls(plain)
         if not target.startswith("/"):
             msg = "the path must start with a slash"
             raise InvalidPathError(msg)

@@ -40,6 +40,7 @@ __all__ = ["propfind"]
 _WHOLE_UP_TO: Final = 1000
 """Answers of more members than this are sent as they are made, so that memory stays bounded."""
 
+_VALUES: Final = "<D:propstat><D:prop>"
 _FOUND: Final = "</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>"
 _MISSING: Final = "</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
 
@@ -51,6 +52,8 @@ class _Wanted(msgspec.Struct, frozen=True):
 
     names: tuple[tuple[Name, Live | None, str], ...]
     """(name, live, the empty element for 404 and propname answers)"""
+    lives: tuple[Live, ...] | None
+    """The functions alone, where they are the whole answer for a resource without dead properties; else None."""
     all_dead: bool
     names_only: bool
     omits_missing: bool
@@ -92,10 +95,12 @@ def _wanted(request: PropfindRequest, *, minimal: bool) -> _Wanted:
         extra = tuple(name for name in request.include if name not in ALLPROP)
         # allprop leaves out what a resource does not have; what `include` names is answered, if only with 404.
         names, omits = (*ALLPROP, *extra), minimal or not extra
+    names_only = kind is PropfindKind.PROPNAME
     return _Wanted(
         names=tuple((name, LIVE.get(name), empty_property(*name)) for name in names),
+        lives=tuple(LIVE[name] for name in names if name in LIVE) if omits and not names_only else None,
         all_dead=kind is not PropfindKind.PROP,
-        names_only=kind is PropfindKind.PROPNAME,
+        names_only=names_only,
         omits_missing=omits,
     )
 
@@ -165,7 +170,10 @@ def _view(call: Call, above: list[Lock], direct: dict[str, list[Lock]] | None = 
 def _element(
     resource: Resource, path: str, href: str, wanted: _Wanted, view: View, dead: Sequence[DeadProperty]
 ) -> str:
-    kept = {(item.namespace, item.name): item.xml for item in dead} if dead else {}
+    if not dead and wanted.lives is not None:
+        values = [value for live in wanted.lives if (value := live(resource, path, view)) is not None]
+        return f"<D:response><D:href>{escape(href)}</D:href>{_VALUES}{''.join(values)}{_FOUND}</D:response>"
+    kept = {(item.namespace, item.name): item.xml for item in dead}
     found: list[str] = []
     missing: list[str] = []
     for name, live, empty in wanted.names:
@@ -181,8 +189,8 @@ def _element(
     parts = ["<D:response><D:href>", escape(href), "</D:href>"]
     if found or not missing or wanted.omits_missing:
         # An element must have a propstat, so an answer without any value has an empty one.
-        parts += ("<D:propstat><D:prop>", *found, _FOUND)
+        parts += (_VALUES, *found, _FOUND)
     if missing and not wanted.omits_missing:
-        parts += ("<D:propstat><D:prop>", *missing, _MISSING)
+        parts += (_VALUES, *missing, _MISSING)
     parts.append("</D:response>")
     return "".join(parts)
