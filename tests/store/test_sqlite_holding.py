@@ -137,6 +137,9 @@ def test_a_failed_commit_is_told_undoes_all_that_is_held_and_lets_others_write(s
     store.commit_held()
     assert in_thread(lambda: insert(store, "/after")) == []
     assert kept(path) == ["/after", "/kept"]
+    with store.read() as tx:
+        assert (tx.count_locks(), tx.count_locks("anna")) == (2, 2)
+        assert [event.root.text for event in tx.events_after(0, 10)] == ["/kept", "/after"]
 
 
 def test_once_a_hold_has_failed_no_transaction_joins_it_until_that_is_told(store: SqliteStore, path: Path) -> None:

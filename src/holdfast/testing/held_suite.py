@@ -108,6 +108,7 @@ class HeldStoreSuite(StoreCases):
                 tx.insert(lock_on(tx, "/new", principal="ben", fencing_token=tx.mint_fencing_token()))
                 tx.remove(kept)
                 tx.append(event_about(kept, tx.now))
+                assert len(tx.events_after(0, 10)) == 2
                 tx.put_property(property_of("/kept", "p"))
                 raise _PlannedError
 
