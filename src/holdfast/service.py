@@ -236,8 +236,8 @@ class LockService:
 
     def discover(self, resource: ResourcePath) -> list[Lock]:
         """The unexpired locks that cover the resource, from the top down (lockdiscovery, RFC 4918 section 15.8)."""
-        with self._store.read() as tx:
-            return _covering(unexpired(tx.locks_on(resource.lineage), tx.now), resource)
+        found = self._store.peek(resource.lineage)
+        return _covering(unexpired(found, self._store.now()), resource) if found else found
 
     def discover_members(self, collection: ResourcePath) -> tuple[list[Lock], dict[str, list[Lock]]]:
         """What covers every member of a collection, and by member path what is locked directly; two look-ups."""
