@@ -7,7 +7,7 @@ locks mean. A write transaction notes how to undo each of its steps, and undoes 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from holdfast.clock import Clock
-from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.model import Break, DeadProperty, Event, EventKind, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import StoreError, refuse_overlap
 
@@ -35,6 +35,8 @@ class _Shelf:
         """Root and id, in path order."""
         self.principals: Final[Counter[str]] = Counter()
         self.events: Final[list[Event]] = []
+        self.breaks: Final[dict[str, Break]] = {}
+        """By token."""
         self.properties: Final[dict[_PropertyKey, DeadProperty]] = {}
         self.property_keys: Final[list[_PropertyKey]] = []
         self.next_fencing_token = 1
@@ -103,6 +105,18 @@ class MemoryReadTransaction:
                 index = bisect_left(shelf.roots, (_after(root[: deeper + 1]), ""))
         return found
 
+    def locks_at_or_below(self, path: ResourcePath, after: tuple[str, str] | None, limit: int) -> list[Lock]:
+        """A page of the locks at or below a path."""
+        shelf = self._shelf
+        found: list[Lock] = []
+        for first, end in ((path.text, path.text + "\x01"), (_first_below(path.prefix), _after(path.prefix))):
+            start = bisect_left(shelf.roots, (first, ""))
+            if after is not None:
+                start = max(start, bisect_right(shelf.roots, after))
+            stop = min(bisect_left(shelf.roots, (end, "")), start + limit - len(found))
+            found.extend(shelf.locks[lock_id] for _, lock_id in shelf.roots[start:stop])
+        return found
+
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """The lock with this id."""
         return self._shelf.locks.get(lock_id)
@@ -125,6 +139,15 @@ class MemoryReadTransaction:
         events = self._shelf.events
         start = bisect_left(events, seq + 1, key=lambda event: event.seq)
         return events[start : start + limit]
+
+    def end_of_lock(self, lock_id: str) -> Event | None:
+        """Looks at every event: tests and trials keep few."""
+        ends = [e for e in self._shelf.events if e.lock_id == lock_id and e.kind is not EventKind.GRANTED]
+        return ends[-1] if ends else None
+
+    def break_with_token(self, token: str) -> Break | None:
+        """How the lock with this token is broken."""
+        return self._shelf.breaks.get(token)
 
     def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
         """The dead properties of one resource."""
@@ -196,6 +219,12 @@ class MemoryWriteTransaction(MemoryReadTransaction):
             self._undo.append(lambda: _keep(shelf, kept))
             _forget(shelf, kept)
 
+    def put_break(self, token: str, broken: Break) -> None:
+        """Keep how a lock is broken."""
+        breaks = self._shelf.breaks
+        self._undo.append(_putting_back(breaks, token))
+        breaks[token] = broken
+
     def ensure_room(self) -> None:
         """There is always room."""
 
@@ -245,6 +274,10 @@ class MemoryWriteTransaction(MemoryReadTransaction):
 
         self._undo.append(take_back)
         del events[:end]
+        breaks = self._shelf.breaks
+        for token in [token for token, broken in breaks.items() if broken.at < before]:
+            self._undo.append(_putting_back(breaks, token))
+            del breaks[token]
         return end
 
     def put_property(self, prop: DeadProperty) -> None:
@@ -416,6 +449,11 @@ def _first_below(prefix: str) -> str:
 def _after(prefix: str) -> str:
     """The least text that is greater than everything that starts with `prefix`, which ends in a slash ('0' follows '/')."""
     return prefix[:-1] + "0"
+
+
+def _putting_back(breaks: dict[str, Break], token: str) -> _Undo:
+    before = breaks.get(token)
+    return (lambda: breaks.pop(token, None)) if before is None else (lambda: breaks.update({token: before}))
 
 
 def _keep(shelf: _Shelf, lock: Lock) -> None:

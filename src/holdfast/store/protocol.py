@@ -13,7 +13,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.model import Break, DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 
 __all__ = ["ReadTransaction", "Store", "StoreError", "StoreFullError", "WriteTransaction", "refuse_overlap"]
@@ -50,8 +50,19 @@ class ReadTransaction(Protocol):
         """The locks whose root is a direct member of the collection `path`, in path order."""
         ...
 
+    def locks_at_or_below(self, path: ResourcePath, after: tuple[str, str] | None, limit: int) -> list[Lock]:
+        """A page of the locks whose root is at or below `path`, in the order of (root, id); at most `limit`.
+
+        `after` is the root and id of the last lock of the page before, which need not be kept any more. A range scan.
+        """
+        ...
+
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """The lock with this public id."""
+        ...
+
+    def break_with_token(self, token: str) -> Break | None:
+        """How the lock with this token was, or is to be, broken; None for one that was not. One seek."""
         ...
 
     def expired_locks(self, limit: int) -> list[Lock]:
@@ -64,6 +75,10 @@ class ReadTransaction(Protocol):
 
     def events_after(self, seq: int, limit: int) -> list[Event]:
         """The feed from just after `seq`, in order."""
+        ...
+
+    def end_of_lock(self, lock_id: str) -> Event | None:
+        """The last event of the feed that tells of the end of a lock with this id. One seek."""
         ...
 
     def properties_on(self, path: ResourcePath) -> list[DeadProperty]:
@@ -90,6 +105,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Forget a lock, given as this transaction found it; harmless when it is gone."""
         ...
 
+    def put_break(self, token: str, broken: Break) -> None:
+        """Keep how a lock is broken under its token, in place of what was kept there."""
+        ...
+
     def ensure_room(self) -> None:
         """Raise StoreFullError where the commit of a small change might find no room.
 
@@ -109,7 +128,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def trim_events(self, before: datetime) -> int:
-        """Drop feed rows older than `before`; returns how many. Seqs are never reused.
+        """Drop feed rows older than `before`; returns how many. Seqs are never reused. Breaks older than that go too.
 
         Events are appended in the order of their instants: it stops at the first that is young enough.
         """

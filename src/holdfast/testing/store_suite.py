@@ -23,6 +23,7 @@ from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.store.protocol import Store, StoreError
 from holdfast.testing.manual_time import ManualTime
 from holdfast.testing.property_suite import PropertySuite
+from holdfast.testing.record_suite import RecordSuite
 from holdfast.testing.store_cases import TRICKY_NAMES, event_about, lock_on, property_of, roots_of
 
 __all__ = ["StoreSuite"]
@@ -32,7 +33,7 @@ class _PlannedError(Exception):
     """Raised by a test to make a transaction fail."""
 
 
-class StoreSuite(PropertySuite):
+class StoreSuite(PropertySuite, RecordSuite):
     """Subclass it, say how a store is opened and what it can do, and run pytest."""
 
     # Locks
@@ -107,6 +108,35 @@ class StoreSuite(PropertySuite):
                 path = ResourcePath(text)
                 members = sorted(root for root in roots if root != "/" and ResourcePath(root).parent == path)
                 assert roots_of(tx.locks_on_members(path)) == [root for root in members for _ in range(3)]
+
+    @pytest.mark.parametrize("prefix", ["", "/top", "/t op/50%/_"])
+    def test_pages_of_locks_at_or_below_a_path_come_in_the_order_of_root_and_id(
+        self, store: Store, prefix: str
+    ) -> None:
+        roots = ["/", *[f"{prefix}/{name}" for name in TRICKY_NAMES], *([prefix] if prefix else [])]
+        with store.write() as tx:
+            for root in reversed(roots):
+                for number in range(3):
+                    tx.insert(lock_on(tx, root, lock_id=f"{number} {root}", scope=LockScope.SHARED))
+        with store.read() as tx:
+            for text in roots:
+                path = ResourcePath(text)
+                keys = sorted(
+                    (root, f"{number} {root}")
+                    for root in roots
+                    for number in range(3)
+                    if ResourcePath(root).is_at_or_below(path)
+                )
+                for size in (1, 2, 5, 1000):
+                    after: tuple[str, str] | None = None
+                    seen: list[tuple[str, str]] = []
+                    while page := tx.locks_at_or_below(path, after, size):
+                        assert len(page) <= size
+                        seen.extend((lock.root.text, lock.id) for lock in page)
+                        after = seen[-1]
+                    assert seen == keys
+                assert tx.locks_at_or_below(path, ("\uffff\uffff", "x"), 5) == []
+                assert tx.locks_at_or_below(path, (text, "0 "), 1) == tx.locks_at_or_below(path, None, 1)
 
     def test_replace_keeps_new_values_under_the_id(self, store: Store, time: ManualTime) -> None:
         with store.write() as tx:

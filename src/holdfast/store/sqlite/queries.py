@@ -13,19 +13,23 @@ from typing import Final
 __all__ = [
     "ALL",
     "APPEND_EVENT",
+    "BREAK_WITH_TOKEN",
     "COPY_PROPERTIES_BELOW",
     "COPY_PROPERTIES_ON",
     "COUNT_LOCKS",
     "COUNT_LOCKS_OF",
+    "END_OF_LOCK",
     "EVENTS_AFTER",
     "EXPIRED_LOCKS",
     "INSERT_LOCK",
     "LOCKS_BETWEEN",
+    "LOCKS_BETWEEN_KEYS",
     "LOCK_WITH_ID",
     "MOVE_PROPERTIES_BELOW",
     "MOVE_PROPERTIES_ON",
     "PROPERTIES_ON",
     "PROPERTIES_ON_MEMBERS",
+    "PUT_BREAK",
     "PUT_PROPERTY",
     "READ_ANCHOR",
     "READ_COUNTERS",
@@ -40,6 +44,7 @@ __all__ = [
     "REPLACE_LOCK",
     "SAVE",
     "SKIP_FENCING_TOKENS",
+    "TRIM_BREAKS",
     "TRIM_EVENTS",
     "UNDO",
     "WRITE_ANCHOR",
@@ -58,6 +63,11 @@ _JOINED: Final = ", ".join(name if name == "root" else f"locks.{name}" for name 
 
 LOCKS_BETWEEN: Final = f"SELECT {_LOCK} FROM locks WHERE root >= ? AND root < ? ORDER BY root, id LIMIT ?"
 """The locks in a range of roots, in path order: those below a path, or the rest of them."""
+
+LOCKS_BETWEEN_KEYS: Final = (
+    f"SELECT {_LOCK} FROM locks WHERE (root, id) > (?, ?) AND root < ? ORDER BY root, id LIMIT ?"
+)
+"""A page of the locks in a range of roots, from just after a root and an id."""
 
 LOCK_WITH_ID: Final = f"SELECT {_LOCK} FROM locks WHERE id = ?"
 """The lock that a public id names."""
@@ -127,6 +137,21 @@ EVENTS_AFTER: Final = (
     " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 """The feed from just after a seq."""
+
+END_OF_LOCK: Final = (
+    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token"
+    " FROM events WHERE lock_id = ? AND kind <> 'granted' ORDER BY seq DESC LIMIT 1"
+)
+"""How the lock with an id ended."""
+
+BREAK_WITH_TOKEN: Final = "SELECT lock_id, at, actor, reason FROM breaks WHERE token = ?"  # noqa: S105 - a query, no password
+"""How the lock with a token is broken."""
+
+PUT_BREAK: Final = "INSERT OR REPLACE INTO breaks (token, lock_id, at, actor, reason) VALUES (?, ?, ?, ?, ?)"
+"""A lock is broken."""
+
+TRIM_BREAKS: Final = "DELETE FROM breaks WHERE at < ?"
+"""Forget who broke what, as long ago as the feed is forgotten."""
 
 TRIM_EVENTS: Final = (
     "DELETE FROM events WHERE seq <"
@@ -202,6 +227,7 @@ def locks_on(count: int) -> str:
 
 ALL: Final = (
     LOCKS_BETWEEN,
+    LOCKS_BETWEEN_KEYS,
     LOCK_WITH_ID,
     EXPIRED_LOCKS,
     COUNT_LOCKS,
@@ -220,6 +246,10 @@ ALL: Final = (
     WRITE_ANCHOR,
     APPEND_EVENT,
     EVENTS_AFTER,
+    END_OF_LOCK,
+    BREAK_WITH_TOKEN,
+    PUT_BREAK,
+    TRIM_BREAKS,
     TRIM_EVENTS,
     PROPERTIES_ON,
     PROPERTIES_ON_MEMBERS,

@@ -8,11 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from holdfast.core.model import DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.model import Break, DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 
 __all__ = [
     "Row",
+    "break_from",
     "changed_row",
     "end_of_range",
     "event_from",
@@ -130,6 +131,12 @@ def event_from(row: Row) -> Event:
         reason,
         fencing_token,
     )
+
+
+def break_from(row: Row) -> Break:
+    """A break from its columns after the token."""
+    lock_id, at, actor, reason = row
+    return Break(lock_id, instant_from(at), actor, reason)
 
 
 def event_row(event: Event) -> Row:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
-from holdfast.core.model import DeadProperty, Event, Lock
+from holdfast.core.model import Break, DeadProperty, Event, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import StoreError, StoreFullError, refuse_overlap
 from holdfast.store.sqlite import queries
@@ -22,6 +22,7 @@ from holdfast.store.sqlite.known import KnownLocks
 from holdfast.store.sqlite.opening import explain, is_busy, patiently
 from holdfast.store.sqlite.rows import (
     Row,
+    break_from,
     changed_row,
     end_of_range,
     event_from,
@@ -152,6 +153,22 @@ class SqliteReadTransaction:
         session = self._session or self._open_session()
         return self._ask(lambda: _locks_on_members(session.cursor, path.prefix))
 
+    def locks_at_or_below(self, path: ResourcePath, after: tuple[str, str] | None, limit: int) -> list[Lock]:
+        """Two range scans: what is on the path, and what lies below it."""
+        found: list[Lock] = []
+        key = after or ("", "")
+        # No id is the empty text, so the first place of a root is before all its locks.
+        for first, end in ((path.text, path.text + "\x01"), (first_below(path.prefix), end_of_range(path.prefix))):
+            place = max(key, (first, ""))
+            rows = self._rows(queries.LOCKS_BETWEEN_KEYS, (*place, end, limit - len(found)))
+            found.extend([lock_from(row) for row in rows])
+        return found
+
+    def break_with_token(self, token: str) -> Break | None:
+        """One seek."""
+        rows = self._rows(queries.BREAK_WITH_TOKEN, (token,))
+        return break_from(rows[0]) if rows else None
+
     def lock_with_id(self, lock_id: str) -> Lock | None:
         """One seek."""
         rows = self._rows(queries.LOCK_WITH_ID, (lock_id,))
@@ -181,6 +198,13 @@ class SqliteReadTransaction:
         if self._commit is not None and self._commit.has_unwritten_events:
             self._write_events(self._commit)
         return [event_from(row) for row in self._rows(queries.EVENTS_AFTER, (seq, limit))]
+
+    def end_of_lock(self, lock_id: str) -> Event | None:
+        """One seek."""
+        if self._commit is not None and self._commit.has_unwritten_events:
+            self._write_events(self._commit)
+        rows = self._rows(queries.END_OF_LOCK, (lock_id,))
+        return event_from(rows[0]) if rows else None
 
     def _write_events(self, commit: Commit) -> None:
         session = self._session or self._open_session()
@@ -320,6 +344,11 @@ class SqliteWriteTransaction(SqliteReadTransaction):
         except sqlite3.Error as error:
             raise explain(error, self._open_session().path) from error
 
+    def put_break(self, token: str, broken: Break) -> None:
+        """One row."""
+        values = token, broken.lock_id, microseconds(broken.at), broken.actor, broken.reason
+        self._run(queries.PUT_BREAK, values)
+
     def ensure_room(self) -> None:
         """Look at the file system that the log grows on."""
         session = self._open_session()
@@ -347,6 +376,7 @@ class SqliteWriteTransaction(SqliteReadTransaction):
     def trim_events(self, before: datetime) -> int:
         """Costs what it drops."""
         self._write_events(self.commit)
+        self._run(queries.TRIM_BREAKS, (microseconds(before),))
         return self._run(queries.TRIM_EVENTS, (microseconds(before),))
 
     def put_property(self, prop: DeadProperty) -> None:
