@@ -20,7 +20,7 @@ import pytest
 from holdfast.core.paths import ROOT
 from holdfast.store.protocol import Store, WriteTransaction
 from holdfast.testing.manual_time import ManualTime
-from holdfast.testing.store_cases import StoreCases, event_about, lock_on, property_of, roots_of
+from holdfast.testing.store_cases import StoreCases, event_about, lock_on, needs, property_of, roots_of
 
 __all__ = ["HeldStoreSuite"]
 
@@ -58,10 +58,9 @@ class HeldStoreSuite(StoreCases):
             yield cast("Store", _Holding(store))
             store.commit_held()
 
+    @needs("shared")
     def test_two_stores_at_one_place_are_one(self, store: Store, tmp_path: Path, time: ManualTime) -> None:
         """With what is held committed in between, since that is when others see it."""
-        if not self.shared:
-            pytest.skip("this store is not shared between processes")
         with closing(self.open_store(tmp_path, time.clock())) as second:
             with store.write() as tx:
                 lock = lock_on(tx, "/a", fencing_token=tx.mint_fencing_token())

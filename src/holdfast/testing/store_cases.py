@@ -5,11 +5,11 @@ Owns: fixtures and samples. Must not know: the promises (store_suite.py, propert
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
 
@@ -19,7 +19,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import Store, WriteTransaction
 from holdfast.testing.manual_time import ManualTime
 
-__all__ = ["TRICKY_NAMES", "StoreCases", "event_about", "lock_on", "property_of", "roots_of"]
+__all__ = ["TRICKY_NAMES", "StoreCases", "event_about", "lock_on", "needs", "property_of", "roots_of"]
 
 TRICKY_NAMES: Final = (
     "a",
@@ -107,8 +107,36 @@ def roots_of(locks: list[Lock]) -> list[str]:
     return [lock.root.text for lock in locks]
 
 
+_CAPABILITY: Final = "_holdfast_capability"
+
+T = TypeVar("T")
+
+
+def needs(capability: str) -> Callable[[T], T]:
+    """Of a test: it is there only for stores that have this capability, a class variable of StoreCases."""
+
+    def mark(test: T) -> T:
+        setattr(test, _CAPABILITY, capability)
+        return test
+
+    return mark
+
+
 class StoreCases:
-    """How a store under test is opened, and what it can do."""
+    """How a store under test is opened, and what it can do.
+
+    A suite for a store without a capability does not have the tests that need it: they are not skipped.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Leave out what the store, once it can be opened, does not promise."""
+        super().__init_subclass__(**options)
+        if cls.open_store is StoreCases.open_store:
+            return
+        for name in dir(cls):
+            capability = getattr(getattr(cls, name), _CAPABILITY, None)
+            if capability is not None and not getattr(cls, capability):
+                setattr(cls, name, None)
 
     shared: ClassVar[bool] = False
     """True when two stores opened at one place, in one or in several processes, are one."""

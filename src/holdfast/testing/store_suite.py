@@ -24,7 +24,7 @@ from holdfast.store.protocol import Store, StoreError
 from holdfast.testing.manual_time import ManualTime
 from holdfast.testing.property_suite import PropertySuite
 from holdfast.testing.record_suite import RecordSuite
-from holdfast.testing.store_cases import TRICKY_NAMES, event_about, lock_on, property_of, roots_of
+from holdfast.testing.store_cases import TRICKY_NAMES, event_about, lock_on, needs, property_of, roots_of
 
 __all__ = ["StoreSuite"]
 
@@ -335,9 +335,8 @@ class StoreSuite(PropertySuite, RecordSuite):
         assert len(events) == 100
         assert [event.at for event in events] == sorted(event.at for event in events)
 
+    @needs("reads_during_writes")
     def test_a_reader_sees_the_last_commit_while_a_writer_is_at_work(self, store: Store) -> None:
-        if not self.reads_during_writes:
-            pytest.skip("this store does not promise reads during writes")
         seen: list[int] = []
 
         def look() -> None:
@@ -428,9 +427,8 @@ class StoreSuite(PropertySuite, RecordSuite):
         store.close()
         store.close()
 
+    @needs("shared")
     def test_two_stores_at_one_place_are_one(self, store: Store, tmp_path: Path, time: ManualTime) -> None:
-        if not self.shared:
-            pytest.skip("this store is not shared between processes")
         with closing(self.open_store(tmp_path, time.clock())) as second:
             with store.write() as tx:
                 lock = lock_on(tx, "/a", fencing_token=tx.mint_fencing_token())
@@ -445,9 +443,8 @@ class StoreSuite(PropertySuite, RecordSuite):
             assert store.peek(["/a"]) == []
             assert store.now() == second.now()
 
+    @needs("shared")
     def test_a_shared_store_is_there_again_after_it_was_closed(self, tmp_path: Path, time: ManualTime) -> None:
-        if not self.shared:
-            pytest.skip("this store is not kept")
         with closing(self.open_store(tmp_path, time.clock())) as store, store.write() as tx:
             lock = lock_on(tx, "/a", fencing_token=tx.mint_fencing_token())
             tx.insert(lock)
