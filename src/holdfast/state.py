@@ -1,20 +1,27 @@
-"""The state folder: where one server keeps its locks, events and staged uploads, and that it is the only one.
+"""A server's claims: on its state folder, and on the served folder, so that no two servers stand over one document.
 
-Owns: making the folder (mode 0700), its VERSION, and the lock file that one server holds while it runs. Must
-not know: what others keep inside. The claim is an flock: the system drops it with the process, however that
-ends, so no stale file ever has to be removed by hand.
+Owns: making the state folder (mode 0700), its VERSION, the lock file that one server holds while it runs, and the
+locks on the served folder and those around it. Must not know: what others keep inside. Each claim is an flock: the
+system drops it with the process, however that ends, so no stale file ever has to be removed by hand.
+
+Theory of operation of the second claim: a server locks the served folder itself exclusively, and every folder above it
+shared. So one that is to serve the same folder, or a folder above, or one below, meets a lock that excludes its own,
+wherever either keeps its state; neighbours share the folders above them. The folders above the state folder are
+locked too, so that nobody serves what it holds. A folder that this account cannot open is passed over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["LAYOUT_VERSION", "StateError", "StateFolder"]
+__all__ = ["LAYOUT_VERSION", "FolderClaim", "FolderClaimedError", "StateError", "StateFolder"]
 
 LAYOUT_VERSION: Final = 1
 """The arrangement of the state folder; raised when an older Holdfast could not read it any more."""
@@ -22,9 +29,75 @@ LAYOUT_VERSION: Final = 1
 _LOCK_NAME: Final = "server.lock"
 _VERSION_NAME: Final = "VERSION"
 
+_HELD: Final = re.compile(r"^\d+: FLOCK +ADVISORY +(READ|WRITE) +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
+"""A line of /proc/locks (proc_locks(5)): kind, process, device, inode."""
+
 
 class StateError(Exception):
     """The state folder cannot be used; the text is a plain sentence that says what to do."""
+
+
+class FolderClaimedError(Exception):
+    """Another server serves the folder, or one above or below it; the text is a plain sentence."""
+
+
+class FolderClaim:
+    """A claimed served folder; `with FolderClaim.take(folder, state) as claim:` keeps it until the end of the block."""
+
+    def __init__(self, descriptors: list[int], *, is_exclusive: bool) -> None:
+        """Hold already locked folders; use `take`."""
+        self._descriptors = descriptors
+        self.is_exclusive = is_exclusive
+        """False where the file system cannot lock folders, as NFS: then other servers are not kept away."""
+
+    @classmethod
+    def take(cls, folder: Path, state: Path) -> FolderClaim:
+        """Claim the existing `folder` for this process, whose state folder is `state`; both absolute, without links.
+
+        Raises FolderClaimedError where the claim of another server is in the way.
+        """
+        claim = cls([], is_exclusive=False)
+        try:
+            claim.is_exclusive = claim._lock(folder, fcntl.LOCK_EX)
+            around = dict.fromkeys([*folder.parents, *state.parents])
+            for place in around:
+                if not place.is_relative_to(folder):
+                    claim._lock(place, fcntl.LOCK_SH)
+        except BlockingIOError as error:
+            claim.release()
+            raise FolderClaimedError(_describe_claim(folder, Path(error.filename))) from error
+        return claim
+
+    def _lock(self, place: Path, kind: int) -> bool:
+        """Lock one folder, or pass it over; BlockingIOError, with its name, where another's lock is in the way."""
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            error.filename = str(place)
+            raise
+        except OSError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give the folder up; harmless when repeated."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release."""
+        self.release()
 
 
 class StateFolder:
@@ -75,6 +148,35 @@ class StateFolder:
     ) -> None:
         """Release."""
         self.release()
+
+
+def _describe_claim(folder: Path, place: Path) -> str:
+    """What is in the way of serving `folder`, where `place` is the folder whose lock another process holds."""
+    kind, process = _holder_of(place)
+    by = f"another Holdfast{f' (process {process})' if process else ''}"
+    if place != folder and not folder.is_relative_to(place):
+        return f"The state folder would lie in {place}, which {by} serves: name another one with --state."
+    if place != folder:
+        what = f"The folder {folder} lies in {place}, which is in use by {by}"
+    elif kind == "WRITE":
+        what = f"The folder {folder} is in use by {by}"
+    elif kind == "READ":
+        what = f"A folder inside of {folder} is in use by {by}"
+    else:
+        what = f"The folder {folder}, or one inside of it, is in use by {by}"
+    return f"{what}, and two servers would not know each other's locks: stop that one first, or serve another folder."
+
+
+def _holder_of(place: Path) -> tuple[str, int]:
+    """READ or WRITE, and the process that holds the flock on a folder; empty and 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        found = place.stat()
+        wanted = (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+        text = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+        for kind, process, major, minor, inode in _HELD.findall(text):
+            if (int(major, 16), int(minor, 16), int(inode)) == wanted:
+                return kind, int(process)
+    return "", 0
 
 
 def _make(path: Path) -> None:

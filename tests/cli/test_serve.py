@@ -99,6 +99,46 @@ def test_a_state_folder_of_another_process_is_refused(serve, run, folder: Path):
     assert str(server.process.pid) in sentence
 
 
+def overlapping(folder: Path) -> dict[str, Path]:
+    """The served folder by another way, one inside of it, and the one around it."""
+    (folder / "sub" / "deep").mkdir(parents=True)
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    return {"same": link, "inside": folder / "sub" / "deep", "around": folder.parent}
+
+
+@pytest.mark.parametrize("which", ["same", "inside", "around"])
+def test_no_second_server_may_stand_over_the_same_documents(serve, run, folder: Path, tmp_path: Path, which: str):
+    """Wherever the two keep their states: each would grant locks that the other does not know."""
+    other = overlapping(folder)[which]
+    first = serve(folder, "--state", tmp_path.parent / f"{tmp_path.name}-first")
+    before = set(other.iterdir())
+    sentence = refusal(run("serve", other, "--port", "0", "--state", tmp_path.parent / f"{tmp_path.name}-second"))
+    assert "in use by another Holdfast" in sentence
+    assert f"(process {first.process.pid})" in sentence
+    assert sentence.count(str(folder)) == (0 if which == "around" else 2 if which == "inside" else 1)
+    assert set(other.iterdir()) == before
+    first.stop(signal.SIGKILL)
+    assert serve(other, "--state", tmp_path.parent / f"{tmp_path.name}-second").stop()[0] == 0
+
+
+def test_neighbouring_folders_may_be_served_together(serve, folder: Path, tmp_path: Path):
+    beside = tmp_path / "documents 2"
+    beside.mkdir()
+    assert httpx.get(serve(folder).webdav_url).status_code == 200
+    assert httpx.get(serve(beside).webdav_url).status_code == 200
+
+
+def test_a_state_folder_may_not_lie_where_another_server_serves_it(serve, run, folder: Path, tmp_path: Path):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    first = serve(folder)
+    sentence = refusal(run("serve", beside, "--port", "0", "--state", folder / "state"))
+    assert str(first.process.pid) in sentence
+    assert "--state" in sentence
+    assert not (folder / "state").exists()
+
+
 def test_a_state_folder_of_a_newer_version_is_refused(run, folder: Path):
     (folder / ".holdfast").mkdir()
     (folder / ".holdfast" / "VERSION").write_text("99\n")

@@ -21,12 +21,21 @@ from holdfast.cli.users import users_app
 from holdfast.config import SettingsError
 from holdfast.files.errors import FolderUnusableError
 from holdfast.listening import ListeningError
-from holdfast.state import StateError
+from holdfast.state import FolderClaimedError, StateError
 from holdfast.store.protocol import StoreError
 
 __all__ = ["main"]
 
-_REFUSALS = (CommandError, SettingsError, UsersFileError, StateError, ListeningError, FolderUnusableError, StoreError)
+_REFUSALS = (
+    CommandError,
+    FolderClaimedError,
+    FolderUnusableError,
+    ListeningError,
+    SettingsError,
+    StateError,
+    StoreError,
+    UsersFileError,
+)
 
 app = App(
     name="holdfast",

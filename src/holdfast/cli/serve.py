@@ -26,7 +26,7 @@ from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings
 from holdfast.core.access import Grant, Role
 from holdfast.listening import is_loopback_only
-from holdfast.state import StateFolder
+from holdfast.state import FolderClaim, StateFolder
 
 __all__ = ["serve"]
 
@@ -110,7 +110,15 @@ def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str
 
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with StateFolder.claim(settings.state_folder):
+        with (
+            FolderClaim.take(settings.folder, settings.state_folder) as claim,
+            StateFolder.claim(settings.state_folder),
+        ):
+            if not claim.is_exclusive:
+                warn(
+                    "this file system cannot keep a second Holdfast away from the folder: make sure that no other "
+                    "serves it, or a folder inside of it."
+                )
             is_clean = run(settings, users=tuple(listed), on_ready=on_ready)
     except KeyboardInterrupt:
         is_clean = True
