@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from typing import Final
 
-__all__ = ["BACKLOG", "ListeningError", "base_url", "bind", "is_loopback_only"]
+__all__ = ["BACKLOG", "ListeningError", "base_url", "bind", "is_everywhere", "is_loopback_only"]
 
 BACKLOG: Final = 2048
 """Connections that the system may hold ready before they are accepted."""
@@ -29,7 +29,12 @@ def is_loopback_only(host: str) -> bool:
 
     Raises ListeningError where the name stands for no address.
     """
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for _, address in _resolve(host, 0))
+    return all(address.is_loopback for address in _addresses(host))
+
+
+def is_everywhere(host: str) -> bool:
+    """True where `host` stands for all of this machine's addresses, as 0.0.0.0 and :: do. Raises as `is_loopback_only`."""
+    return any(address.is_unspecified for address in _addresses(host))
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -62,6 +67,10 @@ def base_url(scheme: str, host: str, sockets: list[socket.socket]) -> str:
     port = sockets[0].getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"{scheme}://{shown}:{port}/"
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    return [ipaddress.ip_address(str(address[0]).partition("%")[0]) for _, address in _resolve(host, 0)]
 
 
 def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:

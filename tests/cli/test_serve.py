@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import ssl
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -42,6 +44,36 @@ def test_it_says_how_to_connect_from_each_program(serve, folder: Path):
     for program in ("Finder", "Explorer", "GNOME Files", "davfs2", "rclone"):
         line = next(line for line in server.lines if line.strip().startswith(program))
         assert server.webdav_url.removeprefix("http") in line
+
+
+def connect_lines(server) -> dict[str, str]:
+    found = server.lines[server.lines.index("Connect") + 1 :]
+    return {line[2:15].strip(): line[15:] for line in found if line.startswith("  ")}
+
+
+def test_the_line_for_rclone_names_the_first_user_as_a_shell_reads_it(serve, run, folder: Path, tmp_path: Path):
+    for name in ("zoë of the north", "ada"):
+        run("users", "add", name, "--users", tmp_path / "team.json", "--password-stdin", stdin="secret word\n")
+    by_file = connect_lines(serve(folder, "--users", tmp_path / "team.json"))["rclone"]
+    (tmp_path / "other").mkdir()
+    by_flag = connect_lines(serve(tmp_path / "other", "--user", "o'hara:pw word", "--user", "ada:x"))["rclone"]
+    assert "user=zoë of the north" in shlex.split(by_file)
+    assert "user=o'hara" in shlex.split(by_flag)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_what_is_meant_for_other_machines_has_this_machine_s_name(serve, folder: Path, host: str):
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = serve(folder, "--host", host, "--user", "alice:secret")
+    port = urlsplit(server.webdav_url).port
+    address = f"://{socket.gethostname()}:{port}/dav/"
+    assert any(line.split() == ["elsewhere", f"http{address}"] for line in server.lines)
+    assert len(connect_lines(server)) == 5
+    for line in connect_lines(server).values():
+        assert address in line
+        assert "127.0.0.1" not in line
+        assert "::1" not in line
 
 
 def test_piped_words_have_no_colours_and_no_broken_lines(serve, folder: Path):

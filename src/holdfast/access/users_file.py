@@ -218,9 +218,8 @@ class UsersFile:
 
     def _write(self, kept: Admitted) -> None:
         tokens = {public: _to_token_entry(kept.tokens[public]) for public in sorted(kept.tokens)}
-        document = _Document(
-            {name: _to_entry(kept.users[name]) for name in sorted(kept.users)}, tokens=tokens or msgspec.UNSET
-        )
+        users = {name: _to_entry(record) for name, record in kept.users.items()}  # in the order in which they were added
+        document = _Document(users, tokens=tokens or msgspec.UNSET)
         raw = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:

@@ -21,11 +21,11 @@ from holdfast import __version__
 from holdfast.access.passwords import Passwords, UnusableNameError, UnusablePasswordError, check_name
 from holdfast.access.tokens import PRINCIPAL_PREFIX
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
-from holdfast.cli.connecting import Serving, describe_connecting, describe_elsewhere
+from holdfast.cli.connecting import Serving, describe_connecting
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings
 from holdfast.core.access import Grant, Role
-from holdfast.listening import is_loopback_only
+from holdfast.listening import is_everywhere, is_loopback_only
 from holdfast.state import FolderClaim, StateFolder
 
 __all__ = ["serve"]
@@ -95,17 +95,16 @@ def serve(
     _check_tls(settings)
     listed = _listed_users(user or [])
     names = _user_names(settings, listed)
-    is_loopback = is_loopback_only(settings.host)
-    _check_reach(settings, names, is_loopback=is_loopback)
-    _start(settings, listed, names, is_loopback=is_loopback)
+    _check_reach(settings, names)
+    _start(settings, listed, names)
 
 
-def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str], *, is_loopback: bool) -> None:
+def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str]) -> None:
     from holdfast.server import run
 
     def on_ready(url: str) -> None:
-        user = names[0] if names and not names[0].startswith(PRINCIPAL_PREFIX) else None
-        serving = Serving(url, user, is_loopback, socket.gethostname())
+        user = next((name for name in names if not name.startswith(PRINCIPAL_PREFIX)), None)
+        serving = Serving(url, user, socket.gethostname() if is_everywhere(settings.host) else None)
         _announce(settings, serving, names)
 
     signal.signal(signal.SIGTERM, _stop)
@@ -136,9 +135,8 @@ def _announce(settings: Settings, serving: Serving, names: Sequence[str]) -> Non
     say(f"[bold]Holdfast {__version__}[/bold] serves {escape(str(settings.folder))}")
     say()
     _say_row("WebDAV", f"[bold]{escape(serving.webdav_url)}[/bold]")
-    elsewhere = describe_elsewhere(serving)
-    if elsewhere is not None:
-        _say_row("elsewhere", escape(elsewhere))
+    if serving.elsewhere_url is not None:
+        _say_row("elsewhere", escape(serving.elsewhere_url))
     _say_row("users", escape(", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else _OPEN)
     _say_row("state", escape(f"{settings.state_folder} (durability: {settings.durability.value})"))
     say()
@@ -260,8 +258,8 @@ def _user_names(settings: Settings, listed: Sequence[UserRecord]) -> list[str]:
     return [*names, *kept.users, *(token.principal.name for token in kept.tokens.values())]
 
 
-def _check_reach(settings: Settings, names: Sequence[str], *, is_loopback: bool) -> None:
-    if is_loopback:
+def _check_reach(settings: Settings, names: Sequence[str]) -> None:
+    if is_loopback_only(settings.host):
         return
     if not names:
         msg = (
