@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 import msgspec
@@ -171,7 +171,7 @@ class LockService:
         with self._store.write() as tx:
             failed = self._check_conditions(tx, claim, precondition)
             if failed is not None:
-                return failed
+                return _told(tx, failed, claim)
             mapped = is_mapped()
             held, refused = self._weigh(tx, request)
             if refused is None and not mapped:
@@ -190,7 +190,7 @@ class LockService:
                 tx.remove_properties(claim.resource)
                 create()
             tx.insert(lock)
-            tx.append(_event(EventKind.GRANTED, lock, tx.now, actor=lock.principal))
+            tx.append(Event.about(lock, EventKind.GRANTED, tx.now, actor=lock.principal))
             return lock
 
     def refresh(self, claim: Claim, asked: timedelta | None) -> Lock | Refused:
@@ -203,12 +203,15 @@ class LockService:
                 lock = next((lock for lock in held if any(item.unlocks(lock) for item in submitted)), None)
             refused = decide_holder(lock, claim.resource, claim.principal)
             if refused is not None or lock is None:
-                return refused or Refused(Refusal.NOT_IN_SCOPE)
+                return _told(tx, refused or Refused(Refusal.NOT_IN_SCOPE), claim)
             if claim.condition is not None and not self._holds(tx, claim.condition):
                 return Refused(Refusal.CONDITION_FAILED)
-            renewed = msgspec.structs.replace(
-                lock, refreshed_at=tx.now, expires_at=tx.now + self._timeouts.grant(asked)
-            )
+            pending = tx.break_with_token(lock.token)
+            # A lock without end keeps none where nothing is asked; one that is being broken ends when it would.
+            expires_at = None if asked is None and lock.expires_at is None else tx.now + self._timeouts.grant(asked)
+            if pending is not None and (expires_at is None or expires_at > pending.at):
+                expires_at = pending.at
+            renewed = msgspec.structs.replace(lock, refreshed_at=tx.now, expires_at=expires_at)
             tx.replace(renewed)
             return renewed
 
@@ -227,9 +230,9 @@ class LockService:
                 lock = None
             refused = decide_holder(lock, resource, principal)
             if refused is not None or lock is None:
-                return refused or Refused(Refusal.NOT_IN_SCOPE)
+                return _told(tx, refused or Refused(Refusal.NOT_IN_SCOPE), Claim(resource, principal, tokens=(token,)))
             tx.remove(lock)
-            tx.append(_event(EventKind.RELEASED, lock, tx.now, actor=principal))
+            tx.append(Event.about(lock, EventKind.RELEASED, tx.now, actor=principal))
             return lock
 
     # -- discover -----------------------------------------------------------------------------------
@@ -264,7 +267,9 @@ class LockService:
             # The commonest question by far, and one look-up answers it: no transaction is begun for that.
             found = self._store.peek(effects[0].resource.lineage)
             held = unexpired(found, self._store.now()) if found else found
-            return decide_write(effects, held, claim.submissions(), claim.principal) if held else None
+            refused = decide_write(effects, held, claim.submissions(), claim.principal) if held else None
+            if refused is None or not claim.tokens:
+                return refused
         with self._store.read() as tx:
             return self._check_write(tx, request, precondition)
 
@@ -315,7 +320,7 @@ class LockService:
     ) -> Refused | None:
         failed = self._check_conditions(tx, request.claim, precondition)
         if failed is not None:
-            return failed
+            return _told(tx, failed, request.claim)
         below = any(effect.reach is Reach.TREE for effect in request.effects)
         if below:
             trees = [effect.resource for effect in request.effects if effect.reach is Reach.TREE]
@@ -325,7 +330,8 @@ class LockService:
         if not held:
             return None
         claim = request.claim
-        return decide_write(request.effects, held, claim.submissions(), claim.principal)
+        refused = decide_write(request.effects, held, claim.submissions(), claim.principal)
+        return None if refused is None else _told(tx, refused, claim)
 
     def _check_conditions(
         self, tx: ReadTransaction, claim: Claim, precondition: Callable[[], bool] | None
@@ -417,12 +423,12 @@ class LockService:
     def _destroy(self, tx: WriteTransaction, resource: ResourcePath, actor: str) -> None:
         for lock in self._without_expired(tx, [*tx.locks_on([resource.text]), *tx.locks_below(resource)]):
             tx.remove(lock)
-            tx.append(_event(EventKind.DESTROYED, lock, tx.now, actor=actor))
+            tx.append(Event.about(lock, EventKind.DESTROYED, tx.now, actor=actor))
 
     def _remove_expired(self, tx: WriteTransaction, locks: Iterable[Lock]) -> None:
         for lock in locks:
             tx.remove(lock)
-            tx.append(_event(EventKind.EXPIRED, lock, tx.now, actor=""))
+            tx.append(Event.about_expiry(lock, tx.now, tx.break_with_token(lock.token)))
 
 
 def _new_names(fencing_token: int) -> tuple[str, str]:
@@ -447,17 +453,10 @@ def _covering(locks: Iterable[Lock], resource: ResourcePath) -> list[Lock]:
     return [lock for lock in locks if lock.covers(resource)]
 
 
-def _event(kind: EventKind, lock: Lock, at: datetime, *, actor: str) -> Event:
-    return Event(
-        seq=0,
-        at=at,
-        kind=kind,
-        lock_id=lock.id,
-        root=lock.root,
-        scope=lock.scope,
-        depth=lock.depth,
-        holder=lock.principal,
-        actor=actor,
-        reason=lock.reason,
-        fencing_token=lock.fencing_token,
-    )
+def _told(tx: ReadTransaction, refused: Refused, claim: Claim) -> Refused:
+    """The refusal, with how the lock was broken whose token the claim still submits."""
+    for token in dict.fromkeys(item.token for item in claim.submissions()):
+        broken = tx.break_with_token(token)
+        if broken is not None and broken.at <= tx.now:
+            return msgspec.structs.replace(refused, broken=broken)
+    return refused

@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.core.conditions import Submission
 from holdfast.core.conflicts import conflicting_locks
-from holdfast.core.model import Depth, Lock, LockScope
+from holdfast.core.model import Break, Depth, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 
 __all__ = [
@@ -81,10 +81,14 @@ class Contention(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The answer no, with the locks in the way, up to MAX_CONTENTIONS."""
+    """The answer no, with the locks in the way, up to MAX_CONTENTIONS.
+
+    `broken` tells a former holder, who submitted the token of a lock that was broken, who did it, when and why.
+    """
 
     refusal: Refusal
     contentions: tuple[Contention, ...] = ()
+    broken: Break | None = None
 
 
 def protected_resources(effects: Iterable[Effect]) -> list[ResourcePath]:

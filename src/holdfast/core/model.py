@@ -146,6 +146,13 @@ class Event(msgspec.Struct, frozen=True):
             fencing_token=lock.fencing_token,
         )
 
+    @classmethod
+    def about_expiry(cls, lock: Lock, at: datetime, pending: Break | None) -> Event:
+        """The same for a lock whose time is up: it was broken where a break had set its end, else it expired."""
+        if pending is None or lock.expires_at is None or pending.at > lock.expires_at:
+            return cls.about(lock, EventKind.EXPIRED, at, actor="")
+        return cls.about(lock, EventKind.BROKEN, at, actor=pending.actor, reason=pending.reason)
+
 
 class Break(msgspec.Struct, frozen=True):
     """A lock's end by force: `actor` ended it at this instant, or has set it to end then, because of `reason`."""

@@ -112,6 +112,8 @@ class LockedAnswer(msgspec.Struct, frozen=True):
     condition: Condition
     now: datetime
     wall_offset: timedelta = timedelta()
+    note: str = ""
+    """A sentence for the one who asks, such as that his own lock was broken; it comes first."""
 
 
 class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +180,8 @@ def office_error(answer: LockedAnswer) -> str:
 def render_locked(answer: LockedAnswer, representation: Representation) -> bytes:
     """The body of a 423."""
     if representation is Representation.XML:
-        return render_error(locked_conditions(answer))
+        note = f'<H:detail xmlns:H="{HOLDFAST}">{escape(answer.note)}</H:detail>' if answer.note else ""
+        return render_error(locked_conditions(answer) + note)
     if representation is Representation.JSON:
         return encode_problem(locked_problem(answer))
     return render_locked_page(
@@ -231,7 +234,8 @@ def locked_detail(answer: LockedAnswer) -> str:
         outcome = "The lock you asked for was not granted."
     else:
         outcome = "Your change was not made."
-    return f"{_holder_sentence(answer)} {outcome} Try again once it is released, or ask the holder to release it."
+    note = f"{answer.note} " if answer.note else ""
+    return f"{note}{_holder_sentence(answer)} {outcome} Try again once it is released, or ask the holder to release it."
 
 
 def _holder_sentence(answer: LockedAnswer) -> str:

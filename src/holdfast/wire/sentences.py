@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.core.access import ANONYMOUS
 
-__all__ = ["clean", "clock_text", "holder_text", "program_name"]
+__all__ = ["broken_text", "clean", "clock_text", "holder_text", "program_name"]
 
 _LONGEST: Final = 120
 _BREAKS: Final = re.compile(r"[\s\x00-\x1f\x7f\u2028\u2029]+")
@@ -61,6 +61,12 @@ def holder_text(name: str, owner: str) -> str:
     if name and name != ANONYMOUS.name:
         return clean(name)
     return f"Someone (\u201c{clean(owner, 60)}\u201d)" if owner.strip() else "Someone"
+
+
+def broken_text(actor: str, reason: str, at: datetime, today: datetime) -> str:
+    """What a former holder is told: who broke the lock, when and why. The instants are on the wall clock."""
+    because = f"; reason: {clean(reason)}" if reason else ""
+    return f"Your lock was broken by {'somebody' if actor == ANONYMOUS.name else clean(actor)} at {clock_text(at, today)}{because}."
 
 
 def clock_text(instant: datetime, today: datetime) -> str:

@@ -30,6 +30,7 @@ from holdfast.wire.locked import (
     retry_after,
 )
 from holdfast.wire.problem import render_refusal
+from holdfast.wire.sentences import broken_text
 
 __all__ = ["refusal_answer", "refused"]
 
@@ -60,9 +61,9 @@ def refused(call: Call, refusal: Refused, *, scope_status: int = 412) -> Respons
         return _locked(call, refusal, Condition.NO_CONFLICTING_LOCK)
     if kind is Refusal.CONDITION_FAILED:
         detail = "A precondition of the request is false: the resource or its locks are not as the request assumes."
-        return refusal_answer(call.request, RefusalError(412, detail))
+        return refusal_answer(call.request, RefusalError(412, f"{_note(call, refusal)}{detail}"))
     if kind is Refusal.NOT_IN_SCOPE:
-        detail = (
+        detail = _note(call, refusal) + (
             "No lock with this token covers this resource. It may have expired, been released, or belong elsewhere; "
             "PROPFIND lockdiscovery tells what is held now."
         )
@@ -77,18 +78,27 @@ def refused(call: Call, refusal: Refused, *, scope_status: int = 412) -> Respons
     return refusal_answer(call.request, RefusalError(507, detail))
 
 
+def _note(call: Call, refusal: Refused) -> str:
+    """What a former holder is told of the end of his lock, with a space behind it; empty for anybody else."""
+    broken = refusal.broken
+    if broken is None:
+        return ""
+    offset = call.site.clock.wall_offset()
+    return broken_text(broken.actor, broken.reason, broken.at + offset, call.site.clock.now() + offset) + " "
+
+
 def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
     members = _only_members(call, refusal.contentions)
     if members:
         return _multistatus(call, members, condition)
-    answer = _answer(call, call.resource, refusal.contentions, condition)
+    answer = _answer(call, call.resource, refusal.contentions, condition, _note(call, refusal).rstrip())
     client = call.client
     office = client != "" and any(mark in client for mark in _OFFICE)
     return locked_response(answer, call.header(b"accept"), office=office)
 
 
 def _answer(
-    call: Call, resource: ResourcePath, contentions: Iterable[Contention], condition: Condition
+    call: Call, resource: ResourcePath, contentions: Iterable[Contention], condition: Condition, note: str = ""
 ) -> LockedAnswer:
     distinct = {item.lock.id: item.lock for item in contentions}
     clock = call.site.clock
@@ -98,6 +108,7 @@ def _answer(
         condition=condition,
         now=clock.now(),
         wall_offset=clock.wall_offset(),
+        note=note,
     )
 
 
