@@ -25,11 +25,14 @@ from holdfast.edge.serve import Server, Tls
 from holdfast.edge.settings import SLOW, EdgeConfig, Slow, mounted
 from holdfast.edge.settings import Limits as EdgeLimits
 from holdfast.edge.workers import supervise
+from holdfast.faces.api.call import ApiSite
+from holdfast.faces.api.face import DOCUMENTS, ApiFace
 from holdfast.faces.home import home
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
 from holdfast.listening import base_url, bind
+from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
 from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
@@ -123,8 +126,18 @@ class Application:
             users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
         )
         webdav = WebDavFace(self.site, challenge=CHALLENGE, retry_after_s=authenticator.retry_after_s)
+        api = ApiFace(
+            ApiSite(
+                registry=LockRegistry(self.service, self.store),
+                clock=self.store.clock,
+                resolve=self.site.resolve,
+                is_served=lambda resource: resource.is_at_or_below(MOUNT),
+            ),
+            challenge=CHALLENGE,
+            retry_after_s=authenticator.retry_after_s,
+        )
         self.edge = EdgeConfig(
-            route=mounted({MOUNT.text: webdav}, star=webdav),
+            route=mounted({MOUNT.text: webdav, "/api": api, **dict.fromkeys(DOCUMENTS, api)}, star=webdav),
             identifier=_Identifier(authenticator),
             settle=self.store,
             new_upload=self.folder.staging.new,

@@ -1,0 +1,150 @@
+"""One API request on its way: what every handler is given.
+
+Owns: decoding a body or a query into its type, with a refusal that names the member; turning URL paths
+into resources; encoding answers. Must not know what any route does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.core.access import Principal
+from holdfast.core.conditions import IfHeader
+from holdfast.core.paths import InvalidPathError, ResourcePath
+from holdfast.faces.api.errors import RefusalError
+from holdfast.registry import LockRegistry
+from holdfast.wire.exchange import Request, Response
+from holdfast.wire.if_header import parse_if
+from holdfast.wire.rfc4918 import parse_destination
+
+__all__ = ["JSON_CONTENT_TYPE", "MAX_BODY_BYTES", "ApiSite", "Call", "answer", "too_large"]
+
+JSON_CONTENT_TYPE: Final = "application/json"
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Longest body that any route takes, in bytes."""
+
+_LONGEST_CLIENT: Final = 200
+_UNKNOWN_FIELD: Final = "Object contains unknown field"
+
+T = TypeVar("T")
+
+
+class ApiSite(msgspec.Struct, frozen=True):
+    """What the face serves. `resolve` makes a raw URL path canonical, as every other face does (InvalidPathError).
+
+    `is_served` tells a resource whose entity tag is known here, so that conditions about it can be judged.
+    """
+
+    registry: LockRegistry
+    clock: Clock
+    resolve: Callable[[str], ResourcePath]
+    is_served: Callable[[ResourcePath], bool]
+
+
+class Call:
+    """A request with its authenticated principal; `lock_id` is the id in its path, empty where there is none."""
+
+    __slots__ = ("lock_id", "principal", "request", "site")
+
+    def __init__(self, site: ApiSite, request: Request, principal: Principal, lock_id: str = "") -> None:
+        """Tie the request to who asks."""
+        self.site = site
+        self.request = request
+        self.principal = principal
+        self.lock_id = lock_id
+
+    @property
+    def client(self) -> str:
+        """What the client calls itself; kept with a lock so that people can tell which program holds it."""
+        return (self.header(b"user-agent") or "")[:_LONGEST_CLIENT]
+
+    def header(self, name: bytes) -> str | None:
+        """A field's text, by lower-case name."""
+        return self.request.headers.get(name)
+
+    def has_body(self) -> bool:
+        """True where the request has a body of at least a byte."""
+        body = self.request.body
+        return not isinstance(body, bytes) or bool(body)
+
+    def body(self, kind: type[T]) -> T:
+        """The JSON body as `kind`. 415 for another type, 413 for too much, 400 for no JSON or an unknown member, 422."""
+        raw = self.request.body
+        if not isinstance(raw, bytes):
+            raw.discard()
+            raise too_large()
+        # Asked for also because a page of another site cannot send it without being allowed to (cross-site requests).
+        media_type = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        if media_type != JSON_CONTENT_TYPE:
+            raise RefusalError(415, f"The body must be {JSON_CONTENT_TYPE}.", headers=(("Accept", JSON_CONTENT_TYPE),))
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except msgspec.ValidationError as error:
+            raise _unfit(str(error), 422) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise RefusalError(400, "The body is not well-formed JSON in UTF-8.") from None
+
+    def query(self, kind: type[T]) -> T:
+        """The query as `kind`; 400 for an unknown or repeated parameter and for a value that does not fit."""
+        try:
+            pairs = (
+                parse_qsl(
+                    self.request.query, keep_blank_values=True, errors="strict", max_num_fields=32, strict_parsing=True
+                )
+                if self.request.query
+                else []
+            )
+        except (ValueError, UnicodeDecodeError):
+            raise RefusalError(400, "The query is not a list of name=value in UTF-8.") from None
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise RefusalError(400, "A parameter of the query is repeated.")
+        try:
+            return msgspec.convert(found, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise _unfit(str(error), 400) from None
+
+    def resource(self, text: str, member: str, status: int = 422) -> ResourcePath:
+        """The resource that a URL path in `member` names; refused with `status` where it cannot be one."""
+        try:
+            return self.site.resolve(text)
+        except InvalidPathError as error:
+            raise RefusalError(status, f"{error} - at `$.{member}`") from None
+
+    def condition(self, text: str, resource: ResourcePath, *, scheme: str, host: str | None) -> IfHeader:
+        """An If header whose untagged lists are about `resource`, as it was sent to `host`; raises IfSyntaxError."""
+
+        def resolve_tag(tag: str) -> ResourcePath | None:
+            try:
+                return self.site.resolve(parse_destination(tag.partition("?")[0], scheme=scheme, host=host))
+            except ValueError:
+                return None  # malformed, or another server: it matches nothing (RFC 4918 section 10.4.3)
+
+        return parse_if(text, resource, resolve_tag)
+
+
+def _unfit(said: str, status: int) -> RefusalError:
+    """What the decoder said, as a refusal; it names the member and never quotes a secret."""
+    return RefusalError(400 if said.startswith(_UNKNOWN_FIELD) else status, said)
+
+
+def too_large() -> RefusalError:
+    """The refusal of a body over the limit."""
+    return RefusalError(413, f"The body is larger than {MAX_BODY_BYTES} bytes, the most that is taken here.")
+
+
+def answer(value: object, status: int = 200, *headers: tuple[str, str], awaits_sync: bool = False) -> Response:
+    """A JSON answer. Locks change at any moment, so none may be kept."""
+    fields = [
+        ("Content-Type", JSON_CONTENT_TYPE),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        *headers,
+    ]
+    return Response(status, fields, msgspec.json.encode(value), awaits_sync=awaits_sync)

@@ -1,0 +1,146 @@
+"""The check: may this change be made now? Asked in JSON, or by a gateway for the request that it holds in its hand.
+
+Owns: from a forwarded method to the effects that locks are asked about, and whose word counts for whom. With
+it a gateway (Caddy, Traefik, nginx) puts locks before any application. Must not know how locks are weighed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import UnsetType
+
+from holdfast.core.access import ANONYMOUS, Role
+from holdfast.core.conditions import EtagCondition, IfHeader
+from holdfast.core.decisions import Effect, Reach, Refused
+from holdfast.core.paths import ResourcePath
+from holdfast.faces.api.bodies import CheckBody, CheckQuery
+from holdfast.faces.api.call import Call
+from holdfast.faces.api.errors import RefusalError, render
+from holdfast.faces.api.locks import refused
+from holdfast.wire.davxml_write import Condition
+from holdfast.wire.exchange import Response
+from holdfast.wire.if_header import MAX_IF_BYTES
+from holdfast.wire.rfc4918 import DestinationElsewhereError, parse_destination, parse_lock_token
+
+__all__ = ["check", "check_forwarded"]
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
+"""Methods that change nothing (RFC 9110 section 9.2.1): no lock stands against them."""
+
+_REACHES: Final = {"DELETE": Reach.TREE, "MOVE": Reach.TREE, "MKCOL": Reach.MEMBERSHIP}
+"""How far a method's change goes; any other that is not known to read changes the content of its resource."""
+
+
+def check(call: Call) -> Response:
+    """POST /api/check."""
+    body = call.body(CheckBody)
+    resource = call.resource(body.resource, "resource")
+    effects: list[Effect] = []
+    if isinstance(body.effects, UnsetType):
+        effects.append(Effect(resource, Reach.CONTENT))
+    else:
+        for index, item in enumerate(body.effects):
+            named = call.resource(item.resource, f"effects[{index}].resource")
+            effects.append(Effect(named, Reach(item.reach)))
+    for effect in (Effect(resource, Reach.CONTENT), *effects):
+        _demand_reader(call, effect.resource)
+    principal = call.principal.name
+    if not isinstance(body.principal, UnsetType):
+        if body.principal != principal and not _speaks_for_others(call, resource):
+            raise RefusalError(403, "Only an administrator may ask for another principal.")
+        principal = body.principal
+    found = call.site.registry.check(effects, body.tokens, principal)
+    return _answered(call, found, effects[0].resource)
+
+
+def check_forwarded(call: Call) -> Response:
+    """GET /api/check: a forward-auth subrequest about the request that X-Forwarded-Method and -Uri tell of."""
+    query = call.query(CheckQuery)
+    method, uri = call.header(b"x-forwarded-method"), call.header(b"x-forwarded-uri")
+    if not method or not uri:
+        raise RefusalError(400, "A forwarded request needs the fields X-Forwarded-Method and X-Forwarded-Uri.")
+    resource = call.site.resolve(uri.partition("?")[0])
+    _demand_reader(call, resource)
+    if method in _READING:
+        return _answered(call, None, resource)
+    token = call.header(b"lock-token")
+    found = call.site.registry.check(
+        _effects(call, method, resource),
+        () if token is None else (parse_lock_token(token),),
+        _forwarded_principal(call, resource),
+        _condition(call, resource),
+    )
+    try:
+        response = _answered(call, found, resource)
+    except RefusalError as error:
+        response = render(error)
+    if query.refuse == "403" and response.status != 204:
+        response.headers.append(("Holdfast-Status", str(response.status)))
+        response.status = 403
+    return response
+
+
+def _answered(call: Call, found: Refused | None, resource: ResourcePath) -> Response:
+    if found is None:
+        return Response(204, [("Cache-Control", "no-store")])
+    return refused(call, found, resource, Condition.LOCK_TOKEN_SUBMITTED)
+
+
+def _effects(call: Call, method: str, resource: ResourcePath) -> list[Effect]:
+    effects: list[Effect] = []
+    if method != "COPY":
+        effects.append(Effect(resource, _REACHES.get(method, Reach.CONTENT)))
+    destination = call.header(b"destination")
+    if method in {"COPY", "MOVE"} and destination is not None:
+        scheme, host = _origin(call)
+        try:
+            target = parse_destination(destination, scheme=scheme, host=host)
+        except DestinationElsewhereError:
+            pass  # not of this application: its locks are asked about there
+        else:
+            effects.append(Effect(call.site.resolve(target), Reach.TREE))
+    return effects or [Effect(resource, Reach.CONTENT)]
+
+
+def _condition(call: Call, resource: ResourcePath) -> IfHeader | None:
+    """The If header, without what only the application can judge: the entity tags of its own resources."""
+    text = call.header(b"if")
+    if text is None:
+        return None
+    if len(text) > MAX_IF_BYTES:
+        raise RefusalError(400, f"The If header is longer than {MAX_IF_BYTES} bytes.")
+    scheme, host = _origin(call)
+    header = call.condition(text, resource, scheme=scheme, host=host)
+    return IfHeader(
+        tuple(
+            item
+            if item.resource is None or call.site.is_served(item.resource)
+            else msgspec.structs.replace(
+                item, conditions=tuple([one for one in item.conditions if not isinstance(one, EtagCondition)])
+            )
+            for item in header.lists
+        )
+    )
+
+
+def _origin(call: Call) -> tuple[str, str | None]:
+    """Scheme and host that the client sent its request to, as the gateway tells."""
+    scheme = call.header(b"x-forwarded-proto") or call.request.scheme
+    return scheme, call.header(b"x-forwarded-host") or call.header(b"host")
+
+
+def _forwarded_principal(call: Call, resource: ResourcePath) -> str:
+    """Whom the gateway asks for: itself, or, where it is an administrator, the user whose name it passes on."""
+    named = call.header(b"x-forwarded-user")
+    return named if named and _speaks_for_others(call, resource) else call.principal.name
+
+
+def _speaks_for_others(call: Call, resource: ResourcePath) -> bool:
+    return call.principal.name != ANONYMOUS.name and call.principal.role_at(resource) >= Role.ADMIN
+
+
+def _demand_reader(call: Call, resource: ResourcePath) -> None:
+    if call.principal.role_at(resource) < Role.READER:
+        raise RefusalError(403, f"You may not ask about {resource.text}; it needs the reader role.")

@@ -1,0 +1,109 @@
+"""ApiFace: locks as JSON, before any resource and for any program.
+
+Owns: who is asking (401, 429), which route answers (404, 405), and turning refusals into answers; the
+document of the API and the page that explains it. Each route's own work is in the module that `routes` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.faces.api import openapi, page
+from holdfast.faces.api.call import MAX_BODY_BYTES, ApiSite, Call, too_large
+from holdfast.faces.api.errors import EXPECTED_ERRORS, RefusalError, as_refusal, render
+from holdfast.faces.api.routes import Route, matching
+from holdfast.wire.exchange import Request, Response
+
+__all__ = ["DOCUMENTS", "ApiFace"]
+
+DOCUMENTS: Final[dict[str, Callable[[], Response]]] = {"/openapi.json": openapi.document, "/docs": page.document}
+"""What is said about the API, for everybody: it tells nothing of this server's locks."""
+
+
+class ApiFace:
+    """The face over one ApiSite; satisfies `wire.exchange.Face`. Safe from any thread."""
+
+    def __init__(self, site: ApiSite, *, challenge: str, retry_after_s: Callable[[str | None, str], int]) -> None:
+        """`challenge` is the WWW-Authenticate value of a 401 (RFC 9110 section 11.6.1).
+
+        `retry_after_s` tells, of an Authorization field and a peer, how long its guesses are slowed; 0: not.
+        """
+        self._site = site
+        self._challenge = challenge
+        self._retry_after_s = retry_after_s
+
+    def admit(self, head: Request) -> Response | None:
+        """Refuse a body that is too large, or that nobody would read, before it comes."""
+        try:
+            self._open(head)
+        except RefusalError as error:
+            return render(error)
+        length = head.headers.get(b"content-length") or "0"
+        if length.isdecimal() and len(length) < 10 and int(length) <= MAX_BODY_BYTES:
+            return None
+        return render(too_large())
+
+    def is_brief(self, request: Request) -> bool:
+        """True for all but long lists."""
+        routes, _ = matching(request.target)
+        route = routes.get("GET" if request.method == "HEAD" else request.method)
+        return route is None or route.is_brief
+
+    def __call__(self, request: Request) -> Response:
+        """Answer; every refusal is a response."""
+        try:
+            return self._answer(request)
+        except RefusalError as error:
+            return render(error)
+        except EXPECTED_ERRORS as error:
+            return render(as_refusal(error))
+        finally:
+            if not isinstance(request.body, bytes):
+                request.body.discard()
+
+    def _answer(self, request: Request) -> Response:
+        opened = self._open(request)
+        if isinstance(opened, Response):
+            return opened
+        call, route = opened
+        if route.body is None and call.has_body():
+            raise RefusalError(415, f"{request.method} takes no body here.")
+        return route.handle(call)
+
+    def _open(self, request: Request) -> tuple[Call, Route] | Response:
+        """What answers, once it is known who asks; the answer itself where nobody need be known."""
+        document = DOCUMENTS.get(request.target)
+        routes, lock_id = matching(request.target)
+        method = "GET" if request.method == "HEAD" else request.method
+        known = set(routes) if document is None else {"GET"}
+        allow = ("Allow", ", ".join(_allowed(known)))
+        if method == "OPTIONS" and known:
+            return Response(204, [allow])
+        if document is not None and method == "GET":
+            return document()
+        if document is None and request.principal is None:
+            raise self._unknown(request)
+        if not known:
+            raise RefusalError(404, "There is nothing at this address; /docs tells what the API has.")
+        route = routes.get(method)
+        if route is None or request.principal is None:
+            raise RefusalError(405, f"{request.method} is not a method of this address.", headers=(allow,))
+        return Call(self._site, request, request.principal, lock_id), route
+
+    def _unknown(self, request: Request) -> RefusalError:
+        wait_s = self._retry_after_s(request.headers.get(b"authorization"), request.client)
+        if wait_s > 0:
+            # Not 401: a client would throw its password away and ask the person for another.
+            return RefusalError(
+                429, f"Too many wrong passwords; try again in {wait_s} s.", headers=(("Retry-After", str(wait_s)),)
+            )
+        challenge = ("WWW-Authenticate", self._challenge)
+        return RefusalError(401, "This server asks for a name and a password.", headers=(challenge,))
+
+
+def _allowed(methods: set[str]) -> list[str]:
+    if not methods:
+        return []
+    reading = ["HEAD"] if "GET" in methods else []
+    return sorted([*methods, *reading, "OPTIONS"])

@@ -1,0 +1,355 @@
+"""Acquire, refresh, release, break, take over, describe and find locks.
+
+Owns: what each route's body asks, who may, and how the registry's answers are told. The rules of locking
+are in `core.decisions`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+from msgspec import UnsetType
+
+from holdfast.core.access import Role
+from holdfast.core.decisions import Refusal, Refused
+from holdfast.core.model import Depth, Event, EventKind, Face, Lock
+from holdfast.core.paths import ROOT, ResourcePath
+from holdfast.faces.api.bodies import (
+    ID_PATTERN,
+    RESERVED_ID,
+    AcquireBody,
+    BreakBody,
+    FindQuery,
+    LockPage,
+    RefreshBody,
+    RefreshManyBody,
+    RefreshResult,
+    RefreshResults,
+    ReleaseBody,
+    TakeOverBody,
+)
+from holdfast.faces.api.call import Call, answer
+from holdfast.faces.api.errors import RefusalError
+from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, may_see, may_see_event, shown_lock
+from holdfast.registry import ENDLESS, BreakOrder, Filter, Found, Granted, IdTaken, Key, Miss, Renewal
+from holdfast.service import AcquireRequest, Claim
+from holdfast.wire.davxml_write import Condition
+from holdfast.wire.exchange import Response
+from holdfast.wire.locked import ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.rfc4918 import parse_lock_token
+from holdfast.wire.sentences import broken_text
+
+__all__ = [
+    "acquire",
+    "break_lock",
+    "describe",
+    "find",
+    "refresh",
+    "refresh_many",
+    "refused",
+    "release",
+    "take_over",
+]
+
+_ID: Final = re.compile(ID_PATTERN)
+# A String of RFC 9651 section 3.3.3, as the draft wants it, or bare as many clients send it.
+_QUOTED_KEY: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
+_BARE_KEY: Final = re.compile(r"[!#-+\--~]{1,255}")
+_CURSOR: Final = tuple[str, str]
+
+
+def acquire(call: Call) -> Response:
+    """POST /api/locks."""
+    body = call.body(AcquireBody)
+    resource = call.resource(body.resource, "resource")
+    depth = Depth(body.depth)
+    _demand_writer(call, resource, depth)
+    endless = _asks_no_end(call, body.ttl, resource)
+    chosen = None if isinstance(body.id, UnsetType) else _known_form(body.id, "id")
+    named_by_key = chosen is None
+    lock_id = chosen or _id_of_key(call)
+    first = None
+    if not isinstance(body.break_, UnsetType):
+        named = "" if isinstance(body.break_.id, UnsetType) else _known_form(body.break_.id, "break.id")
+        first = BreakOrder(named, call.principal.name, body.break_.reason)
+    request = AcquireRequest(
+        claim=Claim(resource=resource, principal=call.principal.name),
+        scope=body.scope,
+        depth=depth,
+        asked=_asked(body.ttl),
+        owner=body.owner,
+        reason=body.reason,
+        client=call.client,
+        face=Face.API,
+    )
+    found = call.site.registry.acquire(
+        request, lock_id=lock_id, endless=endless, first=first, may_break=lambda lock: _administers(call, lock)
+    )
+    if isinstance(found, IdTaken):
+        raise _id_refused(found, named_by_key=named_by_key)
+    if isinstance(found, Event):
+        said = f"This id has been used. {_sentence(call, found)} Choose another id for a new lock."
+        raise RefusalError(409, said, ended=ended_lock(found, call.site.clock.wall_offset()))
+    if isinstance(found, Miss):
+        raise _missed(found, "break")
+    return _granted(call, found, resource)
+
+
+def find(call: Call) -> Response:
+    """GET /api/locks."""
+    query = call.query(FindQuery)
+    wanted = Filter(
+        resource=_path(call, query.resource, "resource"),
+        covering=_path(call, query.covering, "covering"),
+        under=_path(call, query.under, "under"),
+        principal=query.principal or None,
+        scope=query.scope or None,
+        reason=query.reason or None,
+    )
+    after = None if isinstance(query.cursor, UnsetType) else _key_of(query.cursor)
+    page = call.site.registry.find(wanted, lambda lock: may_see(call.principal, lock), after, query.limit)
+    now, offset = call.site.clock.now(), call.site.clock.wall_offset()
+    shown = [shown_lock(found, now, offset) for found in page.found]
+    return answer(LockPage(shown, None if page.next_key is None else _cursor_of(page.next_key)))
+
+
+def describe(call: Call) -> Response:
+    """GET /api/locks/{id}."""
+    found = call.site.registry.describe(call.lock_id)
+    now, offset = call.site.clock.now(), call.site.clock.wall_offset()
+    if isinstance(found, Event):
+        if not may_see_event(call.principal, found):
+            raise _missed(Miss.UNKNOWN, "see")
+        raise _gone(call, found)
+    if found is None or not may_see(call.principal, found.lock):
+        raise _missed(Miss.UNKNOWN, "see")
+    return answer(shown_lock(found, now, offset))
+
+
+def refresh(call: Call) -> Response:
+    """POST /api/locks/{id}/refresh."""
+    body = call.body(RefreshBody)
+    [found] = _refreshed(call, [(call.lock_id, body.token, body.ttl)])
+    if isinstance(found, Lock):
+        return answer(granted_lock(found, call.site.clock.wall_offset()), awaits_sync=True)
+    raise found
+
+
+def refresh_many(call: Call) -> Response:
+    """POST /api/locks/refresh."""
+    body = call.body(RefreshManyBody)
+    results: list[RefreshResult] = []
+    refreshed = _refreshed(call, [(item.id, item.token, item.ttl) for item in body.locks])
+    for item, found in zip(body.locks, refreshed, strict=True):
+        if isinstance(found, Lock):
+            lock = granted_lock(found, call.site.clock.wall_offset())
+            results.append(RefreshResult(id=item.id, status=200, lock=lock))
+        else:
+            results.append(RefreshResult(id=item.id, status=found.status, problem=found.problem()))
+    return answer(RefreshResults(results), awaits_sync=True)
+
+
+def release(call: Call) -> Response:
+    """DELETE /api/locks/{id}."""
+    text = call.header(b"lock-token")
+    if text is not None:
+        token = parse_lock_token(text)
+    elif call.has_body():
+        token = call.body(ReleaseBody).token
+    else:
+        raise RefusalError(400, "Give the lock's token, in a Lock-Token field or in the body.")
+    found = call.site.registry.release(call.lock_id, token, call.principal.name)
+    if isinstance(found, Miss):
+        raise _missed(found, "release")
+    if isinstance(found, Event) and found.kind is not EventKind.RELEASED:
+        # Whoever held it must hear that it was lost before.
+        raise _gone(call, found)
+    return Response(204, [("Cache-Control", "no-store")], awaits_sync=True)
+
+
+def break_lock(call: Call) -> Response:
+    """POST /api/locks/{id}/break."""
+    body = call.body(BreakBody)
+    order = BreakOrder(call.lock_id, call.principal.name, body.reason, timedelta(seconds=body.after))
+    found = call.site.registry.break_lock(order, lambda lock: _administers(call, lock))
+    offset = call.site.clock.wall_offset()
+    if isinstance(found, Miss):
+        raise _missed(found, "break")
+    if isinstance(found, Found):
+        return answer(shown_lock(found, call.site.clock.now(), offset), 202, awaits_sync=True)
+    is_ours = found.kind is EventKind.BROKEN and (found.actor, found.reason) == (order.actor, order.reason)
+    if is_ours:
+        return answer(ended_lock(found, offset), awaits_sync=True)
+    if not may_see_event(call.principal, found):
+        raise _missed(Miss.UNKNOWN, "break")
+    raise _gone(call, found)
+
+
+def take_over(call: Call) -> Response:
+    """POST /api/locks/{id}/take-over."""
+    body = call.body(TakeOverBody)
+    ttl = _asked(body.ttl)
+    held = call.site.registry.describe(call.lock_id)
+    endless = isinstance(held, Found) and _asks_no_end(call, body.ttl, held.lock.root)
+    if isinstance(held, Found):
+        _demand_writer(call, held.lock.root, held.lock.depth)
+    found = call.site.registry.take_over(
+        call.lock_id,
+        call.principal.name,
+        ENDLESS if endless else ttl,
+        client=call.client,
+        owner=None if isinstance(body.owner, UnsetType) else body.owner,
+        reason=None if isinstance(body.reason, UnsetType) else body.reason,
+    )
+    if isinstance(found, Miss):
+        raise _missed(found, "take over")
+    if isinstance(found, Event):
+        raise _gone(call, found) if may_see_event(call.principal, found) else _missed(Miss.UNKNOWN, "take over")
+    resource = held.lock.root if isinstance(held, Found) else ROOT
+    return _granted(call, found, resource)
+
+
+def refused(call: Call, refusal: Refused, resource: ResourcePath, condition: Condition) -> Response:
+    """The answer to a refusal of the lock service about `resource`; the 423 is in the form that Accept asks for."""
+    kind = refusal.refusal
+    if kind in {Refusal.LOCKED, Refusal.CONFLICT}:
+        distinct = {item.lock.id: item.lock for item in refusal.contentions}
+        locked = LockedAnswer(
+            resource=resource,
+            locks=tuple(ContendingLock.of(lock) for lock in distinct.values()),
+            condition=condition,
+            now=call.site.clock.now(),
+            wall_offset=call.site.clock.wall_offset(),
+            note=_note(call, refusal),
+        )
+        return locked_response(locked, call.header(b"accept"), prefers_xml=False)
+    if kind is Refusal.CONDITION_FAILED:
+        said = "The If header is false: the resource or its locks are not as the request assumes."
+        raise RefusalError(412, f"{_note(call, refusal)} {said}".lstrip())
+    raise RefusalError(507, "No more locks can be kept: release some, or ask the administrator to raise the limit.")
+
+
+def _note(call: Call, refusal: Refused) -> str:
+    """What a former holder is told of the end of his lock; empty for anybody else."""
+    broken = refusal.broken
+    if broken is None:
+        return ""
+    offset = call.site.clock.wall_offset()
+    return broken_text(broken.actor, broken.reason, broken.at + offset, call.site.clock.now() + offset)
+
+
+def _granted(call: Call, found: Granted | Refused, resource: ResourcePath) -> Response:
+    if isinstance(found, Refused):
+        return refused(call, found, resource, Condition.NO_CONFLICTING_LOCK)
+    lock = granted_lock(found.lock, call.site.clock.wall_offset())
+    status = 201 if found.is_new else 200
+    return answer(lock, status, ("Location", lock.url), awaits_sync=True)
+
+
+def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None]]) -> list[Lock | RefusalError]:
+    renewals: list[Renewal] = []
+    for lock_id, token, ttl in wanted:
+        # Looked at only where no end is asked for, which is an administrator's to ask.
+        held = call.site.registry.describe(lock_id) if ttl is None else None
+        endless = isinstance(held, Found) and _asks_no_end(call, ttl, held.lock.root)
+        renewals.append(Renewal(lock_id, token, ENDLESS if endless else _asked(ttl)))
+    answers: list[Lock | RefusalError] = []
+    for found in call.site.registry.refresh(renewals, call.principal.name):
+        if isinstance(found, Miss):
+            answers.append(_missed(found, "refresh"))
+        else:
+            answers.append(_gone(call, found) if isinstance(found, Event) else found)
+    return answers
+
+
+def _demand_writer(call: Call, resource: ResourcePath, depth: Depth) -> None:
+    principal = call.principal
+    if principal.role_at(resource) < Role.WRITER:
+        raise RefusalError(403, f"You may not lock {resource.text}; it needs the writer role.")
+    if depth is Depth.INFINITY and principal.role_throughout(resource) < Role.WRITER:
+        raise RefusalError(403, f"You may not write to all that is in {resource.text}, so not lock it in depth.")
+
+
+def _asks_no_end(call: Call, ttl: float | UnsetType | None, resource: ResourcePath) -> bool:
+    """True for a lock without end; 403 unless an administrator asks."""
+    if ttl is not None:
+        return False
+    if call.principal.role_at(resource) < Role.ADMIN:
+        raise RefusalError(403, f"Only an administrator may lock {resource.text} without an end; give a ttl.")
+    return True
+
+
+def _administers(call: Call, lock: Lock) -> bool:
+    return call.principal.role_at(lock.root) >= Role.ADMIN
+
+
+def _asked(ttl: float | UnsetType | None) -> timedelta | None:
+    return timedelta(seconds=ttl) if isinstance(ttl, float) else None
+
+
+def _known_form(text: str, member: str) -> str:
+    # The pattern's "$" lets a line feed pass, which would get into a header; and one address is not a lock's.
+    if not _ID.fullmatch(text) or text == RESERVED_ID:
+        raise RefusalError(422, f"Expected `str` matching regex '{ID_PATTERN}' - at `$.{member}`")
+    return text
+
+
+def _id_of_key(call: Call) -> str | None:
+    """The id that an Idempotency-Key names: a key of another principal names another one. None without the field."""
+    text = call.header(b"idempotency-key")
+    if text is None:
+        return None
+    quoted = _QUOTED_KEY.fullmatch(text.strip(" \t"))
+    if quoted is None and not _BARE_KEY.fullmatch(text.strip(" \t")):
+        raise RefusalError(400, "The Idempotency-Key must be one string of 1 to 255 characters, in double quotes.")
+    key = quoted[1] if quoted else text.strip(" \t")
+    digest = hashlib.blake2b(f"{call.principal.name}\n{key}".encode(), digest_size=15).digest()
+    return "key-" + base64.urlsafe_b64encode(digest).decode()
+
+
+def _id_refused(found: IdTaken, *, named_by_key: bool) -> RefusalError:
+    if named_by_key:
+        # draft-ietf-httpapi-idempotency-key-header section 2.7.
+        return RefusalError(422, "This Idempotency-Key was used for another request; use a new one for each lock.")
+    if found.by_other:
+        return RefusalError(409, "A lock of somebody else has this id; choose another.")
+    return RefusalError(409, "Your lock with this id was acquired for another request; choose another id.")
+
+
+def _missed(miss: Miss, verb: str) -> RefusalError:
+    if miss is Miss.UNKNOWN:
+        return RefusalError(404, "No lock with this id is known here.")
+    if miss is Miss.WRONG_TOKEN:
+        return RefusalError(403, f"To {verb} this lock takes its token; the one that was given is another.")
+    hint = "" if verb == "break" else " An administrator may break it."
+    return RefusalError(403, f"The lock was created by somebody else, so it is not yours to {verb}.{hint}")
+
+
+def _gone(call: Call, event: Event) -> RefusalError:
+    return RefusalError(410, _sentence(call, event), ended=ended_lock(event, call.site.clock.wall_offset()))
+
+
+def _sentence(call: Call, event: Event) -> str:
+    return ended_sentence(event, call.site.clock.now(), call.site.clock.wall_offset())
+
+
+def _path(call: Call, text: str | UnsetType, member: str) -> ResourcePath | None:
+    return None if isinstance(text, UnsetType) else call.resource(text, member, 400)
+
+
+def _cursor_of(key: Key) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def _key_of(cursor: str) -> Key:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=_CURSOR)
+    except (ValueError, binascii.Error):
+        raise RefusalError(400, "The cursor is not one that a page of this list gave.") from None

@@ -1,0 +1,145 @@
+"""The API and WebDAV hold the same locks: what one takes stops the other, and who loses a lock hears it on either."""
+
+from __future__ import annotations
+
+import itertools
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.api.desk import Desk
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def document(desk: Desk) -> str:
+    """A document in the served folder."""
+    path = f"/dav/document-{next(_numbers)}.txt"
+    assert desk.client("alice").put(path).status == 201
+    return path
+
+
+def test_a_lock_of_webdav_stops_the_api_and_the_check(desk: Desk, document: str) -> None:
+    token = desk.client("alice").locked(document)
+    refused = desk.acquire("bob", document)
+    assert refused.status == 423
+    assert refused["locks"][0]["holder"]["name"] == "alice"
+    assert desk.ask("bob", "POST", "/api/check", {"resource": document}).status == 423
+    told = {"X-Forwarded-Method": "PUT", "X-Forwarded-Uri": document}
+    assert desk.ask("bob", "GET", "/api/check", headers=told).status == 423
+    assert desk.ask("alice", "POST", "/api/check", {"resource": document, "tokens": [token]}).status == 204
+
+
+def test_a_lock_of_the_api_stops_webdav_and_its_token_opens_it(desk: Desk, document: str) -> None:
+    lock = desk.granted("alice", document, reason="report")
+    bob = desk.client("bob")
+    answers = [bob.put(document), bob.lock(document), bob.request("DELETE", document)]
+    assert [answer.status for answer in answers] == [423] * 3
+    assert b"report" in answers[0].body
+    assert desk.client("alice").put(document).status == 423
+    assert desk.client("alice").put(document, if_=f"(<{lock['token']}>)").status == 204
+
+
+def test_the_link_of_each_423_leads_to_the_lock(desk: Desk, document: str) -> None:
+    desk.client("alice").locked(document)
+    link = desk.client("bob").put(document)["Link"]
+    url = link.partition("<")[2].partition(">")[0]
+    assert url.startswith("/api/locks/")
+    shown = desk.ask("bob", "GET", url)
+    assert (shown.status, shown["face"], shown["root"]) == (200, "webdav", document)
+    [found] = desk.ask("bob", "GET", f"/api/locks?resource={document}")["locks"]
+    assert found == shown.json
+
+
+def test_a_lock_of_one_is_refreshed_and_released_by_the_other(desk: Desk, document: str) -> None:
+    lock = desk.granted("alice", document, ttl=60)
+    alice = desk.client("alice")
+    assert alice.request("LOCK", document, timeout="Second-300", if_=f"(<{lock['token']}>)").status == 200
+    assert desk.describe("alice", lock)["expires_in"] == 300
+    assert alice.unlock(document, lock["token"]).status == 204
+    token = alice.locked(document)
+    [found] = desk.ask("alice", "GET", f"/api/locks?resource={document}")["locks"]
+    assert desk.release("alice", {"id": found["id"], "token": token}).status == 204
+    assert desk.client("bob").put(document).status == 204
+
+
+def test_another_spelling_is_the_same_resource(desk: Desk, document: str) -> None:
+    desk.granted("alice", document.replace("document", "%64ocument") + "/")
+    assert desk.client("bob").put(document).status == 423
+
+
+def test_a_closed_tree_stops_everything_below_until_it_is_opened(desk: Desk, document: str, resource: str) -> None:
+    root, bob = desk.client("root"), desk.client("bob")
+    closing = {"depth": "infinity", "ttl": None, "reason": "upgrade", "break": {"reason": "upgrade"}}
+    lock = desk.granted("root", "/", **closing)
+    try:
+        for answer in (bob.put(document), bob.put(document + ".new"), bob.lock(document), root.put(document)):
+            assert answer.status == 423
+            assert b"upgrade" in answer.body
+        assert desk.acquire("bob", resource).status == 423
+        assert desk.ask("bob", "POST", "/api/check", {"resource": resource}).status == 423
+        assert bob.get(document).status == 200
+        assert root.put(document, if_=f"</> (<{lock['token']}>)").status == 204
+        assert root.request("LOCK", document, if_=f"</> (<{lock['token']}>)").status == 200
+        assert desk.describe("root", lock)["expires_at"] is None
+    finally:
+        assert desk.release("root", lock).status == 204
+    assert bob.put(document).status == 204
+
+
+class TestBroken:
+    """The former holder's next refresh, write or release says who broke the lock, when and why."""
+
+    @pytest.fixture
+    def lost(self, desk: Desk, document: str) -> str:
+        """The token of alice's lock, which is broken."""
+        token = desk.client("alice").locked(document)
+        [found] = desk.ask("alice", "GET", f"/api/locks?resource={document}")["locks"]
+        assert desk.break_("root", found, "left open over night").status == 200
+        return token
+
+    def heard(self, body: bytes) -> bool:
+        text = " ".join(ET.fromstring(body).itertext())
+        return "Your lock was broken by root at " in text and "left open over night" in text
+
+    def test_on_refresh(self, desk: Desk, document: str, lost: str) -> None:
+        answer = desk.client("alice").request("LOCK", document, if_=f"(<{lost}>)")
+        assert answer.status == 412
+        assert self.heard(answer.body)
+
+    def test_on_write(self, desk: Desk, document: str, lost: str) -> None:
+        answer = desk.client("alice").put(document, if_=f"(<{lost}>)")
+        assert answer.status == 412
+        assert self.heard(answer.body)
+
+    def test_on_write_where_somebody_else_has_it_now(self, desk: Desk, document: str, lost: str) -> None:
+        desk.client("bob").locked(document)
+        for held_out in ({"lock_token": f"<{lost}>"}, {"if_": f"(<{lost}>) (Not <DAV:no-lock>)"}):
+            answer = desk.client("alice").put(document, **held_out)
+            assert answer.status == 423
+            assert self.heard(answer.body)
+
+    def test_on_release(self, desk: Desk, document: str, lost: str) -> None:
+        answer = desk.client("alice").unlock(document, lost)
+        assert answer.status == 409
+        assert self.heard(answer.body)
+
+    def test_nobody_else_hears_it(self, desk: Desk, document: str, lost: str) -> None:
+        desk.client("alice").locked(document)
+        assert not self.heard(desk.client("bob").put(document).body)
+
+    def test_a_break_after_a_grace_ends_a_lock_of_webdav_however_it_is_refreshed(
+        self, desk: Desk, document: str
+    ) -> None:
+        alice = desk.client("alice")
+        token = alice.locked(document, timeout="Second-600")
+        [found] = desk.ask("alice", "GET", f"/api/locks?resource={document}")["locks"]
+        assert desk.break_("root", found, "left open over night", after=60).status == 202
+        assert b"Second-60<" in alice.request("LOCK", document, timeout="Second-600", if_=f"(<{token}>)").body
+        desk.later(61)
+        answer = alice.put(document, if_=f"(<{token}>)")
+        assert answer.status == 412
+        assert self.heard(answer.body)
+        desk.served.application.service.sweep()
+        assert desk.describe("alice", found).problem["ended"]["how"] == "broken"
