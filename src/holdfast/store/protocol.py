@@ -2,7 +2,8 @@
 
 The one promise everything rests on: overlapping write transactions are serial, across threads and,
 for a store that several processes share, across processes. A write transaction that raises leaves
-no trace. `holdfast.testing.store_suite` checks every promise on this page.
+no trace. `holdfast.testing.store_suite` checks every promise on this page, and `holdfast.testing.held_suite` those
+about transactions that share a commit (`hold`).
 """
 
 from __future__ import annotations
