@@ -82,6 +82,7 @@ def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
             text=True,
             env=environment,
             cwd=tmp_path,
+            start_new_session=True,  # so that a test can send a signal to all of its processes, and to no others
         )
         processes.append(process)
         return Server(process)

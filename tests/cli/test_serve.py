@@ -87,6 +87,27 @@ def test_it_stops_cleanly(serve, folder: Path, number: signal.Signals, workers: 
     assert (code, rest.splitlines()[-1], errors) == (0, "Holdfast has stopped.", "")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_says_at_once_what_it_waits_for_and_a_second_one_stops(serve, folder: Path, workers: int):
+    """The signals go to the whole group of processes, as a terminal sends them."""
+    server = serve(folder, "--workers", workers)
+    address = urlsplit(server.webdav_url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as upload:
+        upload.sendall(
+            f"PUT /dav/new.txt HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 9\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
+        )
+        assert upload.recv(100).startswith(b"HTTP/1.1 100 ")
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.stderr.readline() == (
+            "Waiting up to 10 s for 1 request under way; Ctrl-C again stops now.\n"
+        )
+        os.killpg(server.process.pid, signal.SIGINT)
+        rest, errors = server.process.communicate(timeout=8)
+    assert (server.process.returncode, rest.splitlines()[-1], errors) == (0, "Holdfast has stopped.", "")
+    assert [path.name for path in folder.iterdir() if path.name != ".holdfast"] == ["plan.txt"]
+
+
 def test_it_can_be_started_again_at_once(serve, folder: Path):
     serve(folder).stop()
     assert serve(folder).stop()[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
@@ -55,7 +56,8 @@ def test_a_request_that_is_half_here_may_finish(size):
         assert client.rest() == b""
 
 
-def test_an_upload_that_does_not_end_in_time_is_discarded():
+def test_an_upload_that_does_not_end_in_time_is_discarded(caplog: pytest.LogCaptureFixture):
+    """It is said at once that it is waited for; uvicorn's own words about it are not shown."""
     face = TinyFace(echo)
     uploads = Uploads()
     with Edge(face, uploads=uploads, graceful_s=0.2) as edge, edge.connect() as client:
@@ -66,6 +68,8 @@ def test_an_upload_that_does_not_end_in_time_is_discarded():
         assert client.is_cut_off()
     assert uploads.made[0].discarded.is_set()
     assert face.calls == []
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warned == ["Waiting up to 0.2 s for 1 request under way; Ctrl-C again stops now."]
 
 
 def test_an_iterator_that_does_not_end_in_time_is_closed():

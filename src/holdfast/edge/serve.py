@@ -5,7 +5,9 @@ Owns: uvicorn's configuration and the start and stop of a server. Must not know:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import resource
 import signal
 import socket
@@ -28,6 +30,8 @@ _FILES_PER_CONNECTION: Final = 3
 """Its socket, the duplicate that a file is sent through, and that file or an upload."""
 _FILES_BESIDE: Final = 256
 
+logger = logging.getLogger("holdfast.edge")
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -38,7 +42,7 @@ class Tls:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Says when it accepts connections."""
+    """Says when it accepts connections, and what its end waits for."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
         super().__init__(config)
@@ -49,6 +53,21 @@ class _Uvicorn(uvicorn.Server):
         await self.on_tick(0)  # the Date field, before the first answer
         if self._on_ready is not None:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Called once uvicorn, below, has asked every connection to end.
+        asyncio.get_running_loop().call_soon(self._say_what_is_under_way)
+        await super().shutdown(sockets)
+
+    def _say_what_is_under_way(self) -> None:
+        connections = cast("set[asyncio.Protocol]", self.server_state.connections)
+        count = sum(not cast("Any", connection).transport.is_closing() for connection in connections)
+        if count and not self.force_exit:
+            logger.warning(
+                "Waiting up to %g s for %s under way; Ctrl-C again stops now.",
+                self.config.timeout_graceful_shutdown,
+                "1 request" if count == 1 else f"{count} requests",
+            )
 
 
 class Server:
@@ -65,6 +84,7 @@ class Server:
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         """Requests that no face takes go to the ASGI `app`. What is in flight may take `graceful_s` to end."""
+        logging.getLogger("uvicorn.error").addFilter(_is_not_about_the_end)  # added once, however often it is asked
         self._runtime = Runtime(config)
         self._connections = config.limits.connections
         self._uvicorn = _Uvicorn(
@@ -118,6 +138,11 @@ class Server:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+
+def _is_not_about_the_end(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's own line about requests that did not end in time; what the end waits for has been said."""
+    return not str(record.msg).startswith("Cancel ")
 
 
 def _allow_open_files(count: int) -> None:
