@@ -304,6 +304,18 @@ def test_a_listed_user_is_a_name_a_password_and_maybe_a_role(flag: str, parts):
     assert _parse_user(flag) == parts
 
 
+@pytest.mark.parametrize("word", ["raeder", "Reader", "readr", "readers", "write", "wirter", "adm1n", "admin "])
+def test_a_misspelt_role_is_not_taken_for_a_part_of_the_password(word: str):
+    with pytest.raises(CommandError, match="no role: write (reader|writer|admin), ") as refused:
+        _parse_user(f"bob:hunter2:{word}")
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["a:b", "12:34", "one:red", "x:address", "x:right", "x:adieu", "x:"])
+def test_a_password_with_a_colon_stays_one(password: str):
+    assert _parse_user(f"bob:{password}") == ("bob", password, Role.WRITER)
+
+
 @pytest.mark.parametrize("flags", [["alice"], ["a/b:x"], ["alice:"], ["alice:x", "alice:y"]])
 def test_a_listed_user_that_makes_no_sense_is_refused(run, folder: Path, flags: list[str]):
     arguments = [part for flag in flags for part in ("--user", flag)]

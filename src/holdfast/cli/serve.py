@@ -6,6 +6,7 @@ requests are answered. Nothing is started before all checks have passed.
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import socket
@@ -232,7 +233,10 @@ def _listed_users(flags: Sequence[str]) -> list[UserRecord]:
 
 
 def _parse_user(flag: str) -> tuple[str, str, Role]:
-    """Split NAME:PASSWORD[:ROLE]. A password may hold colons; a last part that is a role's name is the role."""
+    """Split NAME:PASSWORD[:ROLE]. A password may hold colons; a last part that is a role's name is the role.
+
+    One that is nearly a role's name is refused: as a part of the password it would make a reader a writer.
+    """
     name, colon, rest = flag.partition(":")
     if not colon:
         msg = "--user needs NAME:PASSWORD or NAME:PASSWORD:ROLE."
@@ -240,6 +244,10 @@ def _parse_user(flag: str) -> tuple[str, str, Role]:
     password, colon, word = rest.rpartition(":")
     if colon and word in GRANTABLE:
         return name, password, GRANTABLE[word]
+    meant = difflib.get_close_matches(word.strip().casefold(), GRANTABLE, n=1, cutoff=0.75) if colon else []
+    if meant:
+        msg = f"--user {name}:... ends in {word!r}, which is no role: write {meant[0]}, or choose another password."
+        raise CommandError(msg)
     return name, rest, Role.WRITER
 
 
