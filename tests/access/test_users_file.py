@@ -92,10 +92,10 @@ def test_each_change_gives_the_file_another_signature(users: UsersFile):
     assert len(set(seen)) == 3
 
 
-def test_nothing_but_the_file_and_its_guard_is_left_behind(users: UsersFile):
+def test_nothing_but_the_file_is_left_behind(users: UsersFile):
     users.add(record("alice"))
     users.remove("alice")
-    assert {path.name for path in users.path.parent.iterdir()} == {"users.json", ".users.json.lock"}
+    assert {path.name for path in users.path.parent.iterdir()} == {"users.json"}
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def test_a_listed_user_is_a_name_a_password_and_maybe_a_role(flag: str, parts):
 
 @pytest.mark.parametrize("word", ["raeder", "Reader", "readr", "readers", "write", "wirter", "adm1n", "admin "])
 def test_a_misspelt_role_is_not_taken_for_a_part_of_the_password(word: str):
-    with pytest.raises(CommandError, match="no role: write (reader|writer|admin), ") as refused:
+    with pytest.raises(CommandError, match=r"no role: write (reader|writer|admin), ") as refused:
         _parse_user(f"bob:hunter2:{word}")
     assert "hunter2" not in str(refused.value)
 

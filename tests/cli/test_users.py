@@ -88,6 +88,48 @@ def test_what_cannot_be_done_is_a_sentence_and_changes_nothing(run, file: Path, 
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["users", "add", "alice", "--password-stdin"], "users passwd alice"),
+        (["users", "remove", "bob"], "users list"),
+        (["users", "passwd", "bob", "--password-stdin"], "users list"),
+        (["tokens", "create", "ci"], "tokens revoke ci"),
+        (["tokens", "revoke", "none"], "tokens list"),
+    ],
+)
+def test_a_hint_is_about_the_file_that_was_named(run, tmp_path: Path, arguments, hint):
+    file = tmp_path / "our team.json"
+    run("users", "add", "alice", "--users", file, "--password-stdin", stdin="secret word\n")
+    run("tokens", "create", "ci", "--users", file)
+    done = run(*arguments, "--users", "our team.json", stdin="secret word\n")
+    assert done.returncode == 2
+    assert f"`holdfast {hint} --users '{file}'`" in done.stderr
+
+
+def test_where_there_is_no_file_every_command_but_add_says_so(run):
+    said = run("users", "list").stderr
+    assert "does not exist: make it with `holdfast users add NAME --users " in said
+    for arguments in (["remove", "bob"], ["passwd", "bob"], ["grant", "bob", "reader"]):
+        assert run("users", *arguments).stderr == said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["add", "bob", "--password-stdin"], ["add", "b:b", "--password-stdin"], ["add", "bob"], ["remove", "bob"]],
+)
+def test_what_cannot_be_done_leaves_nothing_behind(run, environment, tmp_path: Path, arguments):
+    home = Path(environment["HOME"])
+    team = tmp_path / "team"
+    team.mkdir()
+    assert run("users", *arguments).returncode == 2
+    assert run("users", *arguments, "--users", team / "team.json").returncode == 2
+    assert list(home.iterdir()) == list(team.iterdir()) == []
+    (team / "team.json").write_text("not what Holdfast wrote")
+    assert run("users", *arguments, "--users", team / "team.json", stdin="secret word\n").returncode == 2
+    assert [path.name for path in team.iterdir()] == ["team.json"]
+
+
 def type_at_terminal(arguments: list[str], typed: str, environment: dict[str, str]) -> tuple[int, str]:
     """Run with a terminal as standard input and output; returns the exit code and all that was shown."""
     controller, terminal = pty.openpty()

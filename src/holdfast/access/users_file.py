@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -115,7 +116,7 @@ class UsersFile:
             with self.path.open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
         except FileNotFoundError as error:
-            msg = f"The users file {self.path} does not exist: make it with `holdfast users add NAME --users {self.path}`."
+            msg = f"The users file {self.path} does not exist: make it with {self._command('users add NAME')}."
             raise UsersFileError(msg) from error
         except OSError as error:
             msg = f"The users file {self.path} cannot be read: {error.strerror}."
@@ -124,10 +125,9 @@ class UsersFile:
 
     def add(self, record: UserRecord) -> None:
         """Add a user; makes the file (mode 0600) where it is missing. Raises UsersFileError for a name that is taken."""
-        with self._changing() as kept:
+        with self._changing(makes_file=True) as kept:
             if record.name in kept.users:
-                msg = f"{record.name} is in {self.path} already: change the password with `holdfast users passwd`."
-                raise UsersFileError(msg)
+                raise UsersFileError(self.describe_taken(record.name))
             kept.users[record.name] = record
 
     def remove(self, name: str) -> None:
@@ -150,12 +150,12 @@ class UsersFile:
         Each name has one token, so that a principal's name says which. One of this name that has expired by `now` gives
         way; UsersFileError where it has not.
         """
-        with self._changing() as kept:
+        with self._changing(makes_file=True) as kept:
             for old in [token for token in kept.tokens.values() if token.name == record.name]:
                 if not old.is_expired_at(now):
                     msg = (
                         f"There is a token {record.name} in {self.path} already: choose another name, "
-                        f"or end that one with `holdfast tokens revoke {record.name}`."
+                        f"or end that one with {self._command('tokens revoke', record.name)}."
                     )
                     raise UsersFileError(msg)
                 del kept.tokens[old.id]
@@ -167,7 +167,7 @@ class UsersFile:
             by_name = [token.id for token in kept.tokens.values() if token.name == name_or_id]
             found = by_name[0] if by_name else name_or_id
             if found not in kept.tokens:
-                msg = f"There is no token {name_or_id} in {self.path}: `holdfast tokens list` shows which there are."
+                msg = f"There is no token {name_or_id} in {self.path}: {self._command('tokens list')} shows which there are."
                 raise UsersFileError(msg)
             return kept.tokens.pop(found)
 
@@ -176,10 +176,22 @@ class UsersFile:
             self._require(kept.users, name)
             kept.users[name] = change(kept.users[name])
 
+    def describe_taken(self, name: str) -> str:
+        """The sentence for a new user whose name is in the file."""
+        return f"{name} is in {self.path} already: change the password with {self._command('users passwd', name)}."
+
+    def describe_missing(self, name: str) -> str:
+        """The sentence for a user who is not in the file."""
+        return f"There is no user {name} in {self.path}: {self._command('users list')} shows who is."
+
     def _require(self, users: Mapping[str, UserRecord], name: str) -> None:
         if name not in users:
-            msg = f"There is no user {name} in {self.path}: `holdfast users list` shows who is."
-            raise UsersFileError(msg)
+            raise UsersFileError(self.describe_missing(name))
+
+    def _command(self, words: str, name: str = "") -> str:
+        """A command about this very file, as a shell takes it."""
+        argument = f" {shlex.quote(name)}" if name else ""
+        return f"`holdfast {words}{argument} --users {shlex.quote(str(self.path))}`"
 
     def _parse(self, raw: bytes) -> Admitted:
         if len(raw) > MAX_FILE_BYTES:
@@ -197,28 +209,48 @@ class UsersFile:
             raise UsersFileError(msg) from error
 
     @contextmanager
-    def _changing(self) -> Generator[Admitted]:
-        """The users and tokens, to be changed; written when the block ends without an exception. One writer at a time."""
-        try:
-            guard = os.open(
-                self.path.with_name(f".{self.path.name}.lock"),
-                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-                0o600,
-            )
-        except OSError as error:
-            msg = f"The users file {self.path} cannot be written: {error.strerror} ({self.path.parent})."
-            raise UsersFileError(msg) from error
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            kept = self.load_all() if self.path.exists() else Admitted({}, {})
+    def _changing(self, *, makes_file: bool = False) -> Generator[Admitted]:
+        """The users and tokens, to be changed; written when the block ends without an exception. One writer at a time.
+
+        A missing file is an error, unless the change `makes_file`.
+        """
+        if not makes_file:
+            self.load_all()
+        with self._guard():
+            kept = self.load_all() if self.path.exists() or not makes_file else Admitted({}, {})
             yield kept
             self._write(kept)
-        finally:
-            os.close(guard)
+
+    @contextmanager
+    def _guard(self) -> Generator[None]:
+        """Hold the lock file, which is there as long as somebody does.
+
+        Whoever holds it removes it, so one that was waited for may be gone by then: the next is taken in its place.
+        """
+        place = self.path.with_name(f".{self.path.name}.lock")
+        while True:
+            try:
+                guard = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                msg = f"The users file {self.path} cannot be written: {error.strerror} ({self.path.parent})."
+                raise UsersFileError(msg) from error
+            try:
+                fcntl.flock(guard, fcntl.LOCK_EX)
+                if not _is_same(guard, place):
+                    continue
+                try:
+                    yield
+                finally:
+                    place.unlink(missing_ok=True)
+                return
+            finally:
+                os.close(guard)
 
     def _write(self, kept: Admitted) -> None:
         tokens = {public: _to_token_entry(kept.tokens[public]) for public in sorted(kept.tokens)}
-        users = {name: _to_entry(record) for name, record in kept.users.items()}  # in the order in which they were added
+        users = {
+            name: _to_entry(record) for name, record in kept.users.items()
+        }  # in the order in which they were added
         document = _Document(users, tokens=tokens or msgspec.UNSET)
         raw = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
@@ -243,6 +275,13 @@ class UsersFile:
         if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(handle, old.st_uid, old.st_gid)
         os.fchmod(handle, 0o600 | (old.st_mode & 0o040))
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _to_record(name: str, entry: _UserEntry) -> UserRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import signal
 import socket
 import ssl
@@ -261,7 +262,7 @@ def _user_names(settings: Settings, listed: Sequence[UserRecord]) -> list[str]:
             msg = f"{name} is in {settings.users_file} and on the command line: leave one of them out."
             raise CommandError(msg)
     if not kept.users and not kept.tokens and not names:
-        msg = f"The users file {settings.users_file} has no users: add one with `holdfast users add NAME --users {settings.users_file}`."
+        msg = f"The users file {settings.users_file} has no users: add one with `holdfast users add NAME --users {shlex.quote(str(settings.users_file))}`."
         raise CommandError(msg)
     return [*names, *kept.users, *(token.principal.name for token in kept.tokens.values())]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -81,13 +82,13 @@ def add(
     grants = tuple(parse_grant(text) for text in grant or ["writer"])
     checked = _checked_name(name)
     if file.path.exists() and checked in file.load():
-        msg = f"{checked} is in {file.path} already: change the password with `holdfast users passwd {checked}`."
-        raise CommandError(msg)
+        raise CommandError(file.describe_taken(checked))
+    password_hash = _new_hash(from_stdin=password_stdin)
     if users is None:
         file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.add(UserRecord(checked, _new_hash(from_stdin=password_stdin), grants))
+    file.add(UserRecord(checked, password_hash, grants))
     say(escape(f"Added {checked} ({_words(grants)}) to {file.path}."))
-    say(escape(f"Serve with: holdfast serve DIR --users {file.path}"))
+    say(escape(f"Serve with: holdfast serve DIR --users {shlex.quote(str(file.path))}"))
 
 
 @users_app.command
@@ -173,8 +174,7 @@ def _checked_name(name: str) -> str:
 def _require(file: UsersFile, name: str) -> None:
     """Say that there is no such user before a password is asked for."""
     if name not in file.load():
-        msg = f"There is no user {name} in {file.path}: `holdfast users list` shows who is."
-        raise UsersFileError(msg)
+        raise UsersFileError(file.describe_missing(name))
 
 
 def _words(grants: tuple[Grant, ...]) -> str:
