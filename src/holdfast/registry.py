@@ -178,6 +178,10 @@ class LockRegistry:
         repeated late grants nothing that nobody waits for. `first` breaks another lock in the same step;
         a Miss is about that one. Where the answer is not Granted, nothing was changed.
         """
+        if lock_id is None and first is None:
+            refused = self._service._foresee_conflict(request)
+            if refused is not None:
+                return refused
         try:
             with self._store.write() as tx:
                 answer = self._acquire(tx, request, lock_id, first, may_break, endless=endless)

@@ -62,15 +62,11 @@ _LINE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\ufffe\\uffff]*$"
 
 ResourceText = Annotated[
     str,
-    Meta(
-        min_length=1,
-        max_length=12_288,
-        extra_json_schema={"format": "resource-path"},
-        description="The URL path of the resource, percent-encoded as in a request; a slash at its end does not count.",
-        examples=["/orders/42"],
-    ),
+    Meta(min_length=1, max_length=12_288, extra_json_schema={"format": "resource-path"}, examples=["/orders/42"]),
 ]
-LockId = Annotated[str, Meta(pattern=ID_PATTERN, description="The public id of a lock.", examples=["order-42-edit"])]
+"""A URL path, percent-encoded as in a request; a slash at its end does not count."""
+
+LockId = Annotated[str, Meta(pattern=ID_PATTERN, examples=["order-42-edit"])]
 Token = Annotated[
     str,
     Meta(
@@ -91,7 +87,8 @@ Ttl = Annotated[
 ]
 Reason = Annotated[str, Meta(max_length=1024, pattern=_LINE, description="Why, for people.")]
 Words = Annotated[str, Meta(min_length=1, max_length=1024, pattern=_LINE, description="Why, for people.")]
-Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_LINE, description="The name of a principal.")]
+Part = Annotated[str, Meta(min_length=1, max_length=1024, pattern=_LINE)]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_LINE)]
 LockDepth = Literal["0", "infinity"]
 
 
@@ -105,7 +102,12 @@ class BreakFirst(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AcquireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A lock to acquire."""
 
-    resource: ResourceText
+    resource: Annotated[
+        ResourceText,
+        Meta(
+            description="The URL path of the resource, percent-encoded as in a request; a slash at its end is no matter."
+        ),
+    ]
     scope: LockScope = LockScope.EXCLUSIVE
     depth: Annotated[LockDepth, Meta(description="`infinity`: the lock covers everything below the resource too.")] = (
         "0"
@@ -113,10 +115,17 @@ class AcquireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: Annotated[
         Ttl | UnsetType | None,
         Meta(
-            description="Left out: the server's usual time. null: without end, which only an administrator may ask for."
+            description="Seconds. Left out: the server's usual time. null: without end, which only an administrator may ask for."
         ),
     ] = UNSET
-    wait: Annotated[float, Meta(ge=0, le=86_400, description="Seconds to wait in line where the lock is held.")] = 0
+    wait: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="Seconds to wait where the lock is held. A wish: the answer comes at once in this version.",
+        ),
+    ] = 0
     owner: Annotated[
         str, Meta(max_length=1024, pattern=_LINE, description="Your own text about who you are; shown, never checked.")
     ] = ""
@@ -175,15 +184,14 @@ class TakeOverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Go on with your own lock from another place."""
 
     ttl: Ttl | UnsetType | None = UNSET
-    owner: Annotated[str, Meta(max_length=1024, pattern=_LINE)] | UnsetType = UNSET
-    """Left out: as it was."""
+    owner: Annotated[str, Meta(max_length=1024, pattern=_LINE, description="Left out: as it was.")] | UnsetType = UNSET
     reason: Annotated[Reason | UnsetType, Meta(description="Left out: as it was.")] = UNSET
 
 
 class EffectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a request would do to one resource."""
 
-    resource: ResourceText
+    resource: Annotated[ResourceText, Meta(description="The URL path of the resource, percent-encoded.")]
     reach: Annotated[
         Literal["content", "membership", "tree"],
         Meta(
@@ -195,9 +203,14 @@ class EffectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A change that somebody is about to make."""
 
-    resource: ResourceText
-    effects: Annotated[list[EffectBody], Meta(min_length=1, max_length=MAX_EFFECTS)] | UnsetType = UNSET
-    """Left out: the content of the resource."""
+    resource: Annotated[ResourceText, Meta(description="The URL path of the resource, percent-encoded.")]
+    effects: (
+        Annotated[
+            list[EffectBody],
+            Meta(min_length=1, max_length=MAX_EFFECTS, description="Left out: the content of the resource changes."),
+        ]
+        | UnsetType
+    ) = UNSET
     tokens: Annotated[list[Token], Meta(max_length=MAX_EFFECTS)] = []
     principal: Annotated[
         Name | UnsetType,
@@ -225,20 +238,28 @@ class FindQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = UNSET
     under: Annotated[ResourceText | UnsetType, Meta(description="Lock roots at or below this path.")] = UNSET
     principal: Annotated[Name | UnsetType, Meta(description="The lock's creator.")] = UNSET
-    scope: LockScope | UnsetType = UNSET
-    reason: Annotated[Words | UnsetType, Meta(description="A part of the reason, in any case.")] = UNSET
+    scope: Annotated[LockScope | UnsetType, Meta(description="Exclusive or shared ones only.")] = UNSET
+    reason: Annotated[Part | UnsetType, Meta(description="A part of the reason, in any case.")] = UNSET
     limit: Annotated[int, Meta(ge=1, le=1000, description="The most locks that are returned.")] = 100
     cursor: (
-        Annotated[str, Meta(min_length=1, max_length=12_288, extra_json_schema={"format": "page-cursor"})] | UnsetType
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=12_288,
+                extra_json_schema={"format": "page-cursor"},
+                description="The `next` of the page before.",
+            ),
+        ]
+        | UnsetType
     ) = UNSET
-    """The `next` of the page before."""
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which events are asked for."""
 
     under: Annotated[ResourceText | UnsetType, Meta(description="Lock roots at or below this path.")] = UNSET
-    lock: LockId | UnsetType = UNSET
+    lock: Annotated[LockId | UnsetType, Meta(description="Of the lock with this id only.")] = UNSET
     after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="The `next` of the page before: events after this.")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The most events that are returned.")] = 100
 

@@ -52,7 +52,7 @@ _ABOUT: Final = """\
 The locks of this server, for any program: the same ones that WebDAV clients take, on the same resources.
 
 A resource is a URL path, percent-encoded: `/dav/...` for a served document, any other path for something of your own
-(`/orders/42`). A lock is held by whoever has its token *and* is the principal that acquired it. Every lock ends by itself;
+(`/orders/42`). A lock is held by whoever has its token and is the principal that acquired it. Every lock ends by itself;
 refresh it before. Errors are problem details (RFC 9457); unknown members and parameters are refused.
 """
 

@@ -90,7 +90,9 @@ _KEY: Final = Field(
     "One string in double quotes. Where the body has no `id`, it names the lock: the same request with the same key gives the same grant.",
     "idempotency-key",
 )
-_PREFER: Final = Field("Prefer", "`wait=N` (RFC 7240): as the member `wait`.")
+_PREFER: Final = Field(
+    "Prefer", "`wait=N` (RFC 7240): as the member `wait`. Preference-Applied tells where it was granted."
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
