@@ -240,6 +240,9 @@ def test_listed_users_have_to_log_in_and_draw_a_note(serve, folder: Path):
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"] == 'Basic realm="Holdfast", charset="UTF-8", Bearer realm="Holdfast"'
     assert httpx.get(url, auth=("alice", "wrong")).status_code == 401
+    unknown, mistyped = httpx.get(url, auth=("nobody", "wrong")), httpx.get(url, auth=("alice", "wrong"))
+    assert "The name or the password is wrong" in mistyped.text
+    assert unknown.text == mistyped.text != refused.text
     assert httpx.get(url, auth=("bob", "hunter2")).status_code == 200
     assert httpx.put(url, auth=("bob", "hunter2"), content=b"x").status_code == 403
     assert httpx.put(url, auth=("alice", "secret"), content=b"x").status_code == 204

@@ -58,6 +58,10 @@ METHODS: Final[dict[str, Method]] = {
 
 _ANSWERED: Final = (RefusalError, *EXPECTED_ERRORS)
 
+_NOBODY: Final = "This server asks for a name and a password."
+_WRONG: Final = "The name or the password is wrong; an API token may also have ended."
+"""The same for a name that there is and one that there is not."""
+
 ALLOW: Final = ", ".join(["OPTIONS", *METHODS])
 
 
@@ -133,14 +137,15 @@ class WebDavFace:
         return Call(self._site, request, resource, request.principal), method
 
     def _unknown(self, request: Request) -> RefusalError:
-        wait_s = self._retry_after_s(request.headers.get(b"authorization"), request.client)
+        sent = request.headers.get(b"authorization")
+        wait_s = self._retry_after_s(sent, request.client)
         if wait_s > 0:
             # Not 401: a client would throw its password away and ask the person for another.
             return RefusalError(
                 429, f"Too many wrong passwords; try again in {wait_s} s.", headers=(("Retry-After", str(wait_s)),)
             )
         challenge = ("WWW-Authenticate", self._challenge)
-        return RefusalError(401, "This server asks for a name and a password.", headers=(challenge,))
+        return RefusalError(401, _NOBODY if sent is None else _WRONG, headers=(challenge,))
 
     def _judge_head(self, head: Request) -> Response | None:
         call, _ = self._open(head)
