@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from holdfast import __version__
 from holdfast.access.users_file import UsersFileError
@@ -42,7 +42,7 @@ app = App(
     version=__version__,
     help="The lock server and toolkit for HTTP 423 Locked.\n\n"
     "Start with `holdfast serve DIR`: it serves a folder over WebDAV and says how to connect.",
-    help_format="markdown",
+    help_format="plaintext",
 )
 app.command(serve)
 app.command(users_app)
@@ -64,7 +64,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        warn(f"{error} `holdfast --help` shows what can be said.", label="holdfast:", style="bold red")
+        command = " ".join(["holdfast", *(error.command_chain or ())])
+        warn(f"{_describe(error)} `{command} --help` shows what can be said.", label="holdfast:", style="bold red")
         return 2
     except _REFUSALS as error:
         warn(str(error), label="holdfast:", style="bold red")
@@ -72,3 +73,18 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _describe(error: CycloptsError) -> str:
+    """What is wrong with what was typed, in our words where the library's speak of its own parts."""
+    match error:
+        case MissingArgumentError(argument=argument) if argument is not None:
+            return (
+                f"{argument.name} needs a value." if argument.name.startswith("-") else f"{argument.name} is missing."
+            )
+        case CoercionError(token=token, target_type=kind) if token is not None and kind is int:
+            return f"{token.keyword} must be a number, not {token.value!r}."
+        case UnusedCliTokensError(unused_tokens=[first, *_]):
+            return f"{first!r} is one word too many."
+        case _:
+            return str(error)

@@ -7,12 +7,14 @@ requests are answered. Nothing is started before all checks have passed.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import shlex
 import signal
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -25,7 +27,7 @@ from holdfast.access.tokens import PRINCIPAL_PREFIX
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting
 from holdfast.cli.terminal import CommandError, say, warn
-from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings
+from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings, SettingsError
 from holdfast.core.access import Grant, Role
 from holdfast.listening import is_everywhere, is_loopback_only
 from holdfast.state import FolderClaim, StateFolder
@@ -61,44 +63,57 @@ def serve(
     max_locks: Annotated[int, Parameter(help="Locks kept in all; one more is refused.")] = 1_000_000,
     max_locks_per_principal: Annotated[int, Parameter(help="Locks kept for one user; one more is refused.")] = 10_000,
 ) -> None:
-    """Serve the folder DIR over WebDAV, with locks that hold.
+    r"""Serve the folder DIR over WebDAV, with locks that hold.
 
-    Without users, everyone on this machine may use it, and no other machine can reach it. With users, everyone has
-    to log in. Ctrl-C stops it.
+    Without users, everyone on this machine may use it, and no other machine can
+    reach it. With users, everyone has to log in. Ctrl-C stops it.
 
-    **Try it out on this machine:**
+    Try it out on this machine:
 
         holdfast serve ~/Documents
 
-    **Two people, for a trial:**
+    Two people, for a trial:
 
         holdfast serve ~/Documents --user alice:secret --user bob:hunter2
 
-    **A team, on the network, over HTTPS:**
+    A team, on the network, over HTTPS:
 
         holdfast users add alice --users team.json
-
-        holdfast serve /srv/team --host 0.0.0.0 --users team.json --tls-cert cert.pem --tls-key key.pem
+        holdfast serve /srv/team --host 0.0.0.0 --users team.json \
+            --tls-cert cert.pem --tls-key key.pem
     """
-    settings = Settings(
-        folder=_checked_folder(folder),
-        state=None if state is None else state.expanduser().resolve(),
-        host=host,
-        port=port,
-        users_file=None if users is None else users.expanduser().resolve(),
-        tls_cert=None if tls_cert is None else tls_cert.expanduser().resolve(),
-        tls_key=None if tls_key is None else tls_key.expanduser().resolve(),
-        durability=durability,
-        workers=workers,
-        max_locks=max_locks,
-        max_locks_per_principal=max_locks_per_principal,
-    )
+    with _naming_flags():
+        settings = Settings(
+            folder=_checked_folder(folder),
+            state=None if state is None else state.expanduser().resolve(),
+            host=host,
+            port=port,
+            users_file=None if users is None else users.expanduser().resolve(),
+            tls_cert=None if tls_cert is None else tls_cert.expanduser().resolve(),
+            tls_key=None if tls_key is None else tls_key.expanduser().resolve(),
+            durability=durability,
+            workers=workers,
+            max_locks=max_locks,
+            max_locks_per_principal=max_locks_per_principal,
+        )
     _check_placement(settings)
     _check_tls(settings)
     listed = _listed_users(user or [])
     names = _user_names(settings, listed)
     _check_reach(settings, names)
     _start(settings, listed, names)
+
+
+@contextmanager
+def _naming_flags() -> Generator[None]:
+    """A setting that is refused is called by the flag that was typed."""
+    try:
+        yield
+    except SettingsError as error:
+        name, _, rest = str(error).partition(" ")
+        flag = "--" + name.replace("_", "-")
+        is_flag = name in inspect.signature(serve).parameters
+        raise CommandError(f"{flag} {rest}" if is_flag else str(error)) from error
 
 
 def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str]) -> None:

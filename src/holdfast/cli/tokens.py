@@ -55,11 +55,10 @@ def create(
 
     A program sends it as `Authorization: Bearer TOKEN`. Only a hash of it is kept.
 
-    **Examples:**
+    For example:
 
         holdfast tokens create backup --role reader
-
-        holdfast tokens create ci --role writer --path /dav/builds --expires 30d --users team.json
+        holdfast tokens create ci --path /dav/builds --expires 30d --users team.json
     """
     file = _open(users)
     now = Clock().now().replace(microsecond=0)
@@ -83,7 +82,7 @@ def create(
 def list_tokens(*, users: FileFlag = None) -> None:
     """List the tokens: name, id (`hf_ID_` is how the token begins), what each may do, since and until when.
 
-    **Example:**
+    For example:
 
         holdfast tokens list --users team.json
     """
@@ -102,7 +101,7 @@ def list_tokens(*, users: FileFlag = None) -> None:
 def revoke(name: Annotated[str, Parameter(help="The token's name, or its id.")], /, *, users: FileFlag = None) -> None:
     """End a token. A running server lets it in no more within a second or two; its locks stay until they end or are broken.
 
-    **Example:**
+    For example:
 
         holdfast tokens revoke ci
     """

@@ -43,13 +43,13 @@ def check(
 ) -> int:
     """Check a state folder: its database, counters and permissions, and what a killed server left behind.
 
-    It changes nothing. While a server is using the folder, its database is checked as of one moment. Exit codes: 0 all is
-    well, 1 something is at fault, 2 it could not be checked. Notices are no faults.
+    It changes nothing. While a server is using the folder, its database is checked
+    as of one moment. Exit codes: 0 all is well, 1 something is at fault, 2 it
+    could not be checked. Notices are no faults.
 
-    **Examples:**
+    For example:
 
         holdfast check /srv/team
-
         holdfast check --state /var/lib/holdfast --json
     """
     from holdfast.cli.state_check import check_state
@@ -85,10 +85,11 @@ def backup(
 ) -> None:
     """Copy the database of locks, events and dead properties to the file TARGET, while the server goes on or not.
 
-    The copy is of one moment and whole: TARGET is there once it is complete. It holds lock tokens, so it is made readable
-    to its owner alone. The documents and the users file are not in it. How to restore it: docs/operations.md.
+    The copy is of one moment and whole: TARGET is there once it is complete. It
+    holds lock tokens, so it is made readable to its owner alone. The documents and
+    the users file are not in it. How to restore it: docs/operations.md.
 
-    **Example:**
+    For example:
 
         holdfast backup /srv/team /var/backups/holdfast.db
     """

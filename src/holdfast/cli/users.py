@@ -70,12 +70,10 @@ def add(
 ) -> None:
     """Add a user. Asks for the password twice.
 
-    **Examples:**
+    For example:
 
         holdfast users add alice
-
         holdfast users add bob --grant reader --grant writer:/dav/team
-
         pass show team/carol | holdfast users add carol --password-stdin
     """
     file = _open(users)
@@ -95,7 +93,7 @@ def add(
 def remove(name: NameArgument, /, *, users: FileFlag = None) -> None:
     """Remove a user. A running server lets the user in no more within a second or two.
 
-    **Example:**
+    For example:
 
         holdfast users remove alice
     """
@@ -109,7 +107,7 @@ def remove(name: NameArgument, /, *, users: FileFlag = None) -> None:
 def list_users(*, users: FileFlag = None) -> None:
     """List the users and what each may do.
 
-    **Example:**
+    For example:
 
         holdfast users list --users team.json
     """
@@ -126,7 +124,7 @@ def list_users(*, users: FileFlag = None) -> None:
 def passwd(name: NameArgument, /, *, users: FileFlag = None, password_stdin: StdinFlag = False) -> None:
     """Change a user's password. A running server takes it up within a second or two.
 
-    **Example:**
+    For example:
 
         holdfast users passwd alice
     """
@@ -147,10 +145,9 @@ def grant(
 ) -> None:
     """Set what a user may do, in place of all that it could do before.
 
-    **Examples:**
+    For example:
 
         holdfast users grant alice admin
-
         holdfast users grant bob reader writer:/dav/team
     """
     file = _open(users)
