@@ -21,13 +21,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["LAYOUT_VERSION", "FolderClaim", "FolderClaimedError", "StateError", "StateFolder"]
+__all__ = [
+    "CLAIM_NAME",
+    "LAYOUT_VERSION",
+    "VERSION_NAME",
+    "FolderClaim",
+    "FolderClaimedError",
+    "StateError",
+    "StateFolder",
+]
 
 LAYOUT_VERSION: Final = 1
 """The arrangement of the state folder; raised when an older Holdfast could not read it any more."""
 
-_LOCK_NAME: Final = "server.lock"
-_VERSION_NAME: Final = "VERSION"
+CLAIM_NAME: Final = "server.lock"
+"""The file in the state folder whose flock is the claim on it; in it the process number of the last server."""
+
+VERSION_NAME: Final = "VERSION"
+"""The file in the state folder that holds its layout's number."""
 
 _HELD: Final = re.compile(r"^\d+: FLOCK +ADVISORY +(READ|WRITE) +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 """A line of /proc/locks (proc_locks(5)): kind, process, device, inode."""
@@ -117,7 +128,7 @@ class StateFolder:
         """
         try:
             _make(path)
-            lock_file = os.open(path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock_file = os.open(path / CLAIM_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise _explain(error, path) from error
         try:
@@ -202,12 +213,12 @@ def _take(lock_file: int, path: Path) -> None:
 
 
 def _check_version(path: Path) -> None:
-    file = path / _VERSION_NAME
+    file = path / VERSION_NAME
     try:
         text = file.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         # Written aside and renamed: a crash leaves the whole file or none, never an empty one.
-        fresh = path / f"{_VERSION_NAME}.new"
+        fresh = path / f"{VERSION_NAME}.new"
         fresh.write_text(f"{LAYOUT_VERSION}\n", encoding="ascii")
         fresh.replace(file)
         return

@@ -79,6 +79,22 @@ class TestCheck:
         assert report(run, "--state", tmp_path / "state")[0] == 0
         assert run("check", folder).returncode == 2
 
+    def test_the_state_folder_in_place_of_the_served_one_is_understood(self, run, serve, folder: Path, tmp_path: Path):
+        used(serve, folder)
+        by_folder, by_state = run("check", folder), run("check", folder / ".holdfast")
+        assert (by_state.returncode, by_state.stdout) == (0, by_folder.stdout)
+        assert run("backup", folder / ".holdfast", tmp_path / "copy.db").returncode == 0
+        assert "lies in the served folder" in run("backup", folder / ".holdfast", folder / "copy.db").stderr
+
+    def test_a_state_folder_elsewhere_named_as_the_served_one_draws_a_hint(
+        self, run, serve, folder: Path, tmp_path: Path
+    ):
+        state = tmp_path / "the state"
+        used(serve, folder, "--state", state)
+        hint = f"holdfast: {state} is a state folder itself: name it with --state '{state}'.\n"
+        assert run("check", state).stderr == hint
+        assert run("backup", state, tmp_path / "copy.db").stderr == hint
+
     def test_what_a_killed_server_left_is_a_notice_and_gone_after_the_next_start(self, run, serve, folder: Path):
         server = serve(folder)
         parts = urlsplit(server.webdav_url)
@@ -94,7 +110,7 @@ class TestCheck:
         assert code == 0
         [(level, text)] = found["staging"]
         assert level == "notice"
-        assert text.startswith("1 files (")
+        assert text.startswith("1 file (")
         serve(folder).stop()
         assert report(run, folder)[1]["staging"] == [("ok", "Nothing was left behind.")]
 
@@ -156,7 +172,7 @@ class TestBackup:
         token = take_lock(server.webdav_url + "plan.txt")
         done = run("backup", folder, tmp_path / "copy.db")
         assert done.returncode == 0, done.stderr
-        assert "1 locks" in done.stdout
+        assert " 1 lock, " in done.stdout
         take_lock(server.webdav_url + "later.txt")
         server.stop()
 
@@ -183,7 +199,7 @@ class TestBackup:
         take_lock(server.webdav_url + "plan.txt")
         server.stop(signal.SIGKILL)
         assert (folder / ".holdfast" / "locks.db-wal").stat().st_size > 0
-        assert "1 locks" in run("backup", folder, tmp_path / "copy.db").stdout
+        assert " 1 lock, " in run("backup", folder, tmp_path / "copy.db").stdout
         assert "1 held." in run("check", folder).stdout
 
     def test_what_exists_is_replaced_only_with_force(self, run, serve, folder: Path, tmp_path: Path):

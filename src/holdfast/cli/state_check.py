@@ -18,15 +18,14 @@ import msgspec
 
 from holdfast.core.paths import ResourcePath
 from holdfast.server import MOUNT
-from holdfast.state import LAYOUT_VERSION
+from holdfast.state import CLAIM_NAME, LAYOUT_VERSION, VERSION_NAME
 from holdfast.store.sqlite.inspection import Finding, Level, inspect_database, paths_with_properties
 
 __all__ = ["DATABASE_NAME", "StateReport", "check_state"]
 
 DATABASE_NAME: Final = "locks.db"
 
-_CLAIM_NAME: Final = "server.lock"
-_PRIVATE: Final = (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", _CLAIM_NAME)
+_PRIVATE: Final = (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", CLAIM_NAME)
 _SHOWN: Final = 3
 
 
@@ -73,7 +72,7 @@ def _claim(state: Path, stack: ExitStack) -> int | None:
     The file is not made where it is missing: made by another account, it would lock the server out.
     """
     try:
-        claim = os.open(state / _CLAIM_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        claim = os.open(state / CLAIM_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     stack.callback(os.close, claim)
@@ -87,7 +86,7 @@ def _claim(state: Path, stack: ExitStack) -> int | None:
 
 def _layout(state: Path) -> Finding:
     try:
-        text = (state / "VERSION").read_text(encoding="ascii", errors="replace").strip()
+        text = (state / VERSION_NAME).read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return Finding(Level.NOTICE, "layout", "There is no VERSION; the next start of the server writes it.")
     if not text.isascii() or not text.isdigit():
@@ -128,7 +127,10 @@ def _orphans(resources: Sequence[ResourcePath], folder: Path) -> Finding:
     if not lost:
         return Finding(Level.OK, "properties", "Every resource with dead properties exists.")
     names = ", ".join(lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
-    text = f"{len(lost)} resources with dead properties do not exist ({names}); a new one of that name begins without."
+    what = (
+        "1 resource with dead properties does" if len(lost) == 1 else f"{len(lost)} resources with dead properties do"
+    )
+    text = f"{what} not exist ({names}); a new one of that name begins without."
     return Finding(Level.NOTICE, "properties", text)
 
 
@@ -156,7 +158,8 @@ def _leftovers(homes: Sequence[Path]) -> Iterator[Finding]:
                 count += len(names)
                 size += sum(os.lstat(Path(place, file)).st_size for file in names)
     if count:
-        text = f"{count} files ({size} bytes) of a server that was killed; the next start of the server removes them."
+        files, them = ("1 file", "it") if count == 1 else (f"{count} files", "them")
+        text = f"{files} ({size} bytes) of a server that was killed; the next start of the server removes {them}."
         yield Finding(Level.NOTICE, "staging", text)
     else:
         yield Finding(Level.OK, "staging", "Nothing was left behind.")

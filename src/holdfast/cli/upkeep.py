@@ -6,6 +6,7 @@ Owns: the flags, the report's form and its exit code. Must not know: how either 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from rich.markup import escape
 
 from holdfast.cli.terminal import CommandError, say
 from holdfast.config import STATE_NAME
+from holdfast.state import CLAIM_NAME, VERSION_NAME
 from holdfast.store.sqlite.inspection import Finding, Level
 
 __all__ = ["FAULTS_FOUND", "backup", "check"]
@@ -54,9 +56,9 @@ def check(
     """
     from holdfast.cli.state_check import check_state
 
-    place = _state_folder(folder, state)
+    served, place = _places(folder, state)
     try:
-        report = check_state(place, None if folder is None else folder.expanduser().resolve())
+        report = check_state(place, served)
     except OSError as error:
         msg = f"{error.filename or place} cannot be looked at: {error.strerror}."
         raise CommandError(msg) from error
@@ -96,11 +98,10 @@ def backup(
     from holdfast.cli.state_check import DATABASE_NAME
     from holdfast.store.sqlite.backup import back_up
 
-    place = _state_folder(folder, state)
-    served = folder.expanduser().resolve()
+    served, place = _places(folder, state)
     wanted = target.expanduser()
     wanted = wanted.parent.resolve() / wanted.name
-    if wanted.is_relative_to(served) and not wanted.is_relative_to(place):
+    if served is not None and wanted.is_relative_to(served) and not wanted.is_relative_to(place):
         msg = f"{wanted} lies in the served folder, where clients could read lock tokens in it: keep it elsewhere."
         raise CommandError(msg)
     if wanted.is_relative_to(place):
@@ -111,21 +112,38 @@ def backup(
         msg = f"There is no database in {place}: no server has used it yet."
         raise CommandError(msg)
     made = back_up(database, wanted, overwrite=force)
-    say(escape(f"Wrote {wanted}: {made.bytes} bytes, {made.locks} locks, dead properties: {made.properties}."))
+    say(
+        escape(
+            f"Wrote {wanted}: {made.bytes} bytes, {made.locks} {'lock' if made.locks == 1 else 'locks'}, dead properties: {made.properties}."
+        )
+    )
 
 
-def _state_folder(folder: Path | None, state: Path | None) -> Path:
-    """The folder to look at, which must be there."""
+def _places(folder: Path | None, state: Path | None) -> tuple[Path | None, Path]:
+    """The served folder, where one was named, and its state folder, which must be there.
+
+    `.holdfast` in place of the folder that it lies in is understood.
+    """
     if state is None and folder is None:
         msg = "Name the served folder, or its state folder with --state."
         raise CommandError(msg)
-    if folder is not None and not folder.expanduser().is_dir():
-        msg = f"There is no folder {folder.expanduser()}: check the spelling."
+    served = None if folder is None else folder.expanduser()
+    if served is not None and not served.is_dir():
+        msg = f"There is no folder {served}: check the spelling."
         raise CommandError(msg)
-    place = (
-        state.expanduser().resolve() if state is not None else (folder or Path()).expanduser().resolve() / STATE_NAME
-    )
+    if served is not None:
+        served = served.resolve()
+        if served.name == STATE_NAME and not (served / STATE_NAME).exists():
+            served = served.parent
+    place = state.expanduser().resolve() if state is not None else (served or Path()) / STATE_NAME
     if not place.is_dir() or os.path.islink(place):
         msg = f"There is no state folder {place}: no server has served this folder yet, or it was given --state."
+        if (
+            served is not None
+            and state is None
+            and (served / VERSION_NAME).is_file()
+            and (served / CLAIM_NAME).is_file()
+        ):
+            msg = f"{served} is a state folder itself: name it with --state {shlex.quote(str(served))}."
         raise CommandError(msg)
-    return place
+    return served, place
