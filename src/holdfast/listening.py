@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from typing import Final
 
-__all__ = ["BACKLOG", "ListeningError", "base_url", "bind", "is_everywhere", "is_loopback_only"]
+__all__ = ["BACKLOG", "ListeningError", "PortInUseError", "base_url", "bind", "is_everywhere", "is_loopback_only"]
 
 BACKLOG: Final = 2048
 """Connections that the system may hold ready before they are accepted."""
@@ -22,6 +22,10 @@ _ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT
 
 class ListeningError(Exception):
     """The address cannot be listened on; the text is a plain sentence that says what to change."""
+
+
+class PortInUseError(ListeningError):
+    """Somebody listens there already."""
 
 
 def is_loopback_only(host: str) -> bool:
@@ -102,7 +106,8 @@ def _listen(family: socket.AddressFamily, address: tuple[str | int, ...], *, dua
 def _explain(error: OSError, host: str, port: int) -> ListeningError:
     if error.errno == errno.EADDRINUSE:
         msg = f"Port {port} on {host} is in use by another program: stop that one, or choose a free port with --port 0."
-    elif error.errno in {errno.EACCES, errno.EPERM}:
+        return PortInUseError(msg)
+    if error.errno in {errno.EACCES, errno.EPERM}:
         msg = f"This account may not listen on port {port}: choose a port from 1024 up, for example --port 4230."
     elif error.errno in _ABSENT:
         msg = f"The address {host} is not one of this machine's: use 127.0.0.1 for this machine only, 0.0.0.0 for all networks."

@@ -142,7 +142,20 @@ def test_an_unreadable_folder_is_refused(folder: Path):
 def test_a_port_in_use_is_refused(run, folder: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"Port {port} on 127.0.0.1 is in use" in refusal(run("serve", folder, "--port", port))
+        done = run("serve", folder, "--port", port, "--user", "alice:secret")
+        assert f"Port {port} on 127.0.0.1 is in use by another program" in refusal(done)
+    assert "Note" not in done.stderr, "what is not served has nothing to warn of"
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_port_in_use_by_another_holdfast_is_said_to_be(
+    serve, run, folder: Path, tmp_path: Path, certificate, is_secure
+):
+    flags = ("--tls-cert", certificate[0], "--tls-key", certificate[1]) if is_secure else ()
+    port = urlsplit(serve(folder, *flags).webdav_url).port
+    (tmp_path / "other").mkdir()
+    sentence = refusal(run("serve", tmp_path / "other", "--port", port))
+    assert f"Port {port} on 127.0.0.1 is in use by another Holdfast: " in sentence
 
 
 def test_a_state_folder_of_another_process_is_refused(serve, run, folder: Path):

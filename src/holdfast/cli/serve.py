@@ -26,10 +26,11 @@ from holdfast.access.passwords import Passwords, UnusableNameError, UnusablePass
 from holdfast.access.tokens import PRINCIPAL_PREFIX
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting
+from holdfast.cli.neighbour import is_holdfast
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings, SettingsError
 from holdfast.core.access import Grant, Role
-from holdfast.listening import is_everywhere, is_loopback_only
+from holdfast.listening import PortInUseError, is_everywhere, is_loopback_only
 from holdfast.state import FolderClaim, StateFolder
 
 __all__ = ["serve"]
@@ -120,6 +121,11 @@ def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str
     from holdfast.server import run
 
     def on_ready(url: str) -> None:
+        if listed:
+            warn(
+                "passwords on a command line can be seen by others on this machine; "
+                "`holdfast users` keeps them in a file."
+            )
         user = next((name for name in names if not name.startswith(PRINCIPAL_PREFIX)), None)
         serving = Serving(url, user, socket.gethostname() if is_everywhere(settings.host) else None)
         _announce(settings, serving, names)
@@ -138,6 +144,14 @@ def _start(settings: Settings, listed: Sequence[UserRecord], names: Sequence[str
             is_clean = run(settings, users=tuple(listed), on_ready=on_ready)
     except KeyboardInterrupt:
         is_clean = True
+    except PortInUseError as error:
+        if not is_holdfast(settings.host, settings.port):
+            raise
+        msg = (
+            f"Port {settings.port} on {settings.host} is in use by another Holdfast: "
+            "stop that one, or choose a free port with --port 0."
+        )
+        raise CommandError(msg) from error
     if not is_clean:
         raise CommandError("Worker processes kept failing, or did not end in time; the messages above say more.")
     say("Holdfast has stopped.")
@@ -229,10 +243,6 @@ def _check_tls(settings: Settings) -> None:
 
 
 def _listed_users(flags: Sequence[str]) -> list[UserRecord]:
-    if flags:
-        warn(
-            "passwords on a command line can be seen by others on this machine; `holdfast users` keeps them in a file."
-        )
     passwords = Passwords()
     found: dict[str, UserRecord] = {}
     for flag in flags:
