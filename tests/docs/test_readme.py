@@ -27,6 +27,8 @@ START, TWO_PEOPLE, TEAM, PROMISES = (
 )  # fmt: skip
 Open = Callable[[str], Terminal]
 
+ANY_PROGRAM = "The same locks for any program"
+
 
 def block(heading: str, language: str, number: int = 0) -> str:
     return [found.text for found in blocks(README) if (found.heading, found.language) == (heading, language)][number]
@@ -103,6 +105,7 @@ def test_each_command_block_is_run_by_a_test_in_here():
         (TWO_PEOPLE, "console"),
         *[(TWO_PEOPLE, "sh")] * 3,
         (TEAM, "sh"),
+        (ANY_PROGRAM, "sh"),
         (PROMISES, "console"),
     ]
 
@@ -156,6 +159,27 @@ def test_the_story_of_two_people(terminal: Open, home: Path, tmp_path: Path, env
     in_turn = typed(2)
     assert in_turn.returncode == 0, in_turn.stdout + in_turn.stderr
     assert document.read_text() == "Bob's version\n"
+    stop(started)
+
+
+@pytest.mark.tool("curl")
+def test_a_program_closes_the_folder(terminal: Open, environment: dict[str, str], tmp_path: Path):
+    """The lock without end stops everybody's writes, and each is told why."""
+    users = "--user alice:wonderland --user root:maintenance:admin"
+    started = terminal(f'make serve DIR=~/Documents ARGS="--port 0 {users}"')
+    port = port_of(started)
+
+    def typed(script: str) -> str:
+        script = script.replace("127.0.0.1:4230", f"127.0.0.1:{port}")
+        return subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    assert json.loads(typed(block(ANY_PROGRAM, "sh")))["expires_at"] is None
+    refused = typed(
+        "echo x | curl -s -u alice:wonderland -T - -H 'Accept: application/json' http://127.0.0.1:4230/dav/a.txt"
+    )
+    assert "Moving to the new disk" in json.loads(refused)["detail"]
     stop(started)
 
 

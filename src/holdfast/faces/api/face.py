@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from holdfast.access.unknown import answer_unknown
 from holdfast.faces.api import openapi, page
 from holdfast.faces.api.call import MAX_BODY_BYTES, ApiSite, Call, too_large
 from holdfast.faces.api.errors import EXPECTED_ERRORS, RefusalError, as_refusal, render
@@ -92,14 +93,9 @@ class ApiFace:
         return Call(self._site, request, request.principal, lock_id), route
 
     def _unknown(self, request: Request) -> RefusalError:
-        wait_s = self._retry_after_s(request.headers.get(b"authorization"), request.client)
-        if wait_s > 0:
-            # Not 401: a client would throw its password away and ask the person for another.
-            return RefusalError(
-                429, f"Too many wrong passwords; try again in {wait_s} s.", headers=(("Retry-After", str(wait_s)),)
-            )
-        challenge = ("WWW-Authenticate", self._challenge)
-        return RefusalError(401, "This server asks for a name and a password.", headers=(challenge,))
+        sent = request.headers.get(b"authorization")
+        answer = answer_unknown(sent, self._retry_after_s(sent, request.client), self._challenge)
+        return RefusalError(answer.status, answer.detail, headers=answer.headers)
 
 
 def _allowed(methods: set[str]) -> list[str]:

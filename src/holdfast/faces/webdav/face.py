@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.access.unknown import answer_unknown
 from holdfast.core.access import Role
 from holdfast.core.paths import InvalidPathError
 from holdfast.faces.webdav.answers import refusal_answer
@@ -58,9 +59,6 @@ METHODS: Final[dict[str, Method]] = {
 
 _ANSWERED: Final = (RefusalError, *EXPECTED_ERRORS)
 
-_NOBODY: Final = "This server asks for a name and a password."
-_WRONG: Final = "The name or the password is wrong; an API token may also have ended."
-"""The same for a name that there is and one that there is not."""
 
 ALLOW: Final = ", ".join(["OPTIONS", *METHODS])
 
@@ -138,14 +136,8 @@ class WebDavFace:
 
     def _unknown(self, request: Request) -> RefusalError:
         sent = request.headers.get(b"authorization")
-        wait_s = self._retry_after_s(sent, request.client)
-        if wait_s > 0:
-            # Not 401: a client would throw its password away and ask the person for another.
-            return RefusalError(
-                429, f"Too many wrong passwords; try again in {wait_s} s.", headers=(("Retry-After", str(wait_s)),)
-            )
-        challenge = ("WWW-Authenticate", self._challenge)
-        return RefusalError(401, _NOBODY if sent is None else _WRONG, headers=(challenge,))
+        answer = answer_unknown(sent, self._retry_after_s(sent, request.client), self._challenge)
+        return RefusalError(answer.status, answer.detail, headers=answer.headers)
 
     def _judge_head(self, head: Request) -> Response | None:
         call, _ = self._open(head)
