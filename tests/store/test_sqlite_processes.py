@@ -67,8 +67,12 @@ def test_what_a_killed_process_had_committed_is_there_and_no_token_comes_twice(t
         for writer in writers:
             writer.kill()
         for writer in writers:
-            rest, _ = writer.communicate(timeout=60)
-            for line in rest.splitlines(keepends=True):
+            # By the same reader as above: `communicate` would lose what that has read ahead, in mid-line.
+            assert writer.stdout is not None
+            with writer.stdout as answers:
+                lines = answers.read().splitlines(keepends=True)
+            writer.wait(timeout=60)
+            for line in lines:
                 if line.endswith("\n"):
                     root, token = line.split()
                     told[root] = int(token)
