@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.core.conditions import IfHeader, Submission
-from holdfast.core.conflicts import closes_tree, unexpired
+from holdfast.core.conflicts import closes_tree, covering_locks, unexpired
 from holdfast.core.decisions import (
     Effect,
     Reach,
@@ -240,7 +240,7 @@ class LockService:
     def discover(self, resource: ResourcePath) -> list[Lock]:
         """The unexpired locks that cover the resource, from the top down (lockdiscovery, RFC 4918 section 15.8)."""
         found = self._store.peek(resource.lineage)
-        return _covering(unexpired(found, self._store.now()), resource) if found else found
+        return covering_locks(unexpired(found, self._store.now()), resource) if found else found
 
     def discover_members(self, collection: ResourcePath) -> tuple[list[Lock], dict[str, list[Lock]]]:
         """What covers every member of a collection, and by member path what is locked directly; two look-ups."""
@@ -447,10 +447,6 @@ def _lineages(resources: Iterable[ResourcePath]) -> list[str]:
     for resource in resources:
         roots.update(dict.fromkeys(resource.lineage))
     return list(roots)
-
-
-def _covering(locks: Iterable[Lock], resource: ResourcePath) -> list[Lock]:
-    return [lock for lock in locks if lock.covers(resource)]
 
 
 def _told(tx: ReadTransaction, refused: Refused, claim: Claim) -> Refused:
