@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["Break", "DeadProperty", "Depth", "Event", "EventKind", "Face", "Lock", "LockScope", "Waiter"]
+__all__ = [
+    "LOCK_ENDS",
+    "Break",
+    "DeadProperty",
+    "Depth",
+    "Event",
+    "EventKind",
+    "Face",
+    "Lock",
+    "LockScope",
+    "Waiter",
+]
 
 
 class LockScope(enum.StrEnum):
@@ -81,10 +93,11 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 class Waiter(msgspec.Struct, frozen=True):
-    """One parked request for a lock. `id` is the id that the lock will have, `seq` its place: a lower one is earlier.
+    """One request that stands in line for a lock. `id` is the id that the lock will have.
 
-    `asked_s` is the ttl asked for in seconds, None for the default. A waiter lives until `lease_until`,
-    and whoever waits renews that; one that died is passed over.
+    `seq` is its place, given by the store: a lower one is earlier; 0 before that. `asked_s` is the ttl asked for in
+    seconds, None for the default; `endless` one for a lock without end. A waiter lives until `lease_until`, and
+    whoever waits renews that; one that has lapsed is passed over and loses its place.
     """
 
     id: str
@@ -98,13 +111,18 @@ class Waiter(msgspec.Struct, frozen=True):
     reason: str
     client: str
     face: Face
-    asked_s: int | None
+    asked_s: float | None
+    endless: bool
     enqueued_at: datetime
     lease_until: datetime
 
+    def has_lapsed_at(self, now: datetime) -> bool:
+        """True once its lease has run out; decided when read, as with locks."""
+        return self.lease_until <= now
+
 
 class EventKind(enum.StrEnum):
-    """What happened to a lock; each is one row of the feed."""
+    """What happened to a lock, or to a request that waits for one; each is one row of the feed."""
 
     GRANTED = "granted"
     RELEASED = "released"
@@ -112,6 +130,14 @@ class EventKind(enum.StrEnum):
     DESTROYED = "destroyed"
     """Its root was deleted or moved away by a permitted request (RFC 4918 sections 9.6, 9.9)."""
     BROKEN = "broken"
+    QUEUED = "queued"
+    """A request took its place in the line; the event's `lock_id` is the id that the lock will have."""
+    LEFT = "left"
+    """A request left the line without a lock; the event's reason says why."""
+
+
+LOCK_ENDS: Final = frozenset({EventKind.RELEASED, EventKind.EXPIRED, EventKind.DESTROYED, EventKind.BROKEN})
+"""The kinds of event after which a lock is held no more."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -144,6 +170,23 @@ class Event(msgspec.Struct, frozen=True):
             actor=actor,
             reason=lock.reason if reason is None else reason,
             fencing_token=lock.fencing_token,
+        )
+
+    @classmethod
+    def about_waiter(cls, waiter: Waiter, kind: EventKind, at: datetime, *, reason: str) -> Event:
+        """The same for a request in line: it has no fencing token yet, so 0 stands there."""
+        return cls(
+            seq=0,
+            at=at,
+            kind=kind,
+            lock_id=waiter.id,
+            root=waiter.root,
+            scope=waiter.scope,
+            depth=waiter.depth,
+            holder=waiter.principal,
+            actor=waiter.principal,
+            reason=reason,
+            fencing_token=0,
         )
 
     @classmethod

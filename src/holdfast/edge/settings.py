@@ -17,7 +17,7 @@ import msgspec
 from holdfast.core.access import Principal
 from holdfast.wire.exchange import Face, Upload
 
-__all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Route", "Settle", "Slow", "mounted"]
+__all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Pulse", "Route", "Settle", "Slow", "mounted"]
 
 Route = Callable[[str, str], Face | None]
 """(method, raw target path) -> the face that answers, or None for the ASGI application."""
@@ -68,6 +68,23 @@ class Settle(Protocol):
 
     def sync(self) -> None:
         """Return once all that was committed before the call is safe. Blocks."""
+        ...
+
+
+class Pulse(Protocol):
+    """What happens by itself while requests are parked or streams are open. Called from the loop's thread only."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """False while nothing is parked and nobody listens: `beat` need not be called then."""
+        ...
+
+    def beat(self) -> float:
+        """Look at what was committed and at the clock, and do what is due; seconds until the next call at the latest.
+
+        Called inside `Settle.hold`, soon after this process has committed something and when the time is up. It must be
+        brief, and answers parked requests and sends to streams.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a store promises: it keeps locks, events, dead properties and the fencing counter; it decides nothing.
+"""What a store promises: it keeps locks, waiters, events, dead properties and the fencing counter; it decides nothing.
 
 The one promise everything rests on: overlapping write transactions are serial, across threads and,
 for a store that several processes share, across processes. A write transaction that raises leaves
@@ -14,7 +14,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from holdfast.core.model import Break, DeadProperty, Event, Lock
+from holdfast.core.model import Break, DeadProperty, Event, Lock, Waiter
 from holdfast.core.paths import ResourcePath
 
 __all__ = ["ReadTransaction", "Store", "StoreError", "StoreFullError", "WriteTransaction", "refuse_overlap"]
@@ -74,6 +74,33 @@ class ReadTransaction(Protocol):
         """How many locks are kept, of one principal or in all, expired ones included. Constant cost."""
         ...
 
+    def waiters_on(self, roots: Sequence[str], *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """Who waits for a lock whose root is one of these path texts, by seq; at most `limit` (-1: all), the earliest.
+
+        With `before`, those of a lower seq than that. Lapsed ones are returned too. One seek per root and row.
+        """
+        ...
+
+    def waiters_below(self, path: ResourcePath, *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """The same for locks whose root is strictly below `path`. A range scan."""
+        ...
+
+    def waiter_with_id(self, lock_id: str) -> Waiter | None:
+        """Who waits for the lock that will have this id."""
+        ...
+
+    def lapsed_waiters(self, limit: int) -> list[Waiter]:
+        """Waiters whose lease has run out at `now`, earliest first; for the sweeper."""
+        ...
+
+    def count_waiters(self) -> int:
+        """How many waiters are kept, lapsed ones included. Constant cost; next to nothing while there are none."""
+        ...
+
+    def latest_seq(self) -> int:
+        """The seq of the newest event of the feed, trimmed or not; 0 before the first."""
+        ...
+
     def events_after(self, seq: int, limit: int) -> list[Event]:
         """The feed from just after `seq`, in order."""
         ...
@@ -104,6 +131,18 @@ class WriteTransaction(ReadTransaction, Protocol):
 
     def remove(self, lock: Lock) -> None:
         """Forget a lock, given as this transaction found it; harmless when it is gone."""
+        ...
+
+    def enqueue(self, waiter: Waiter) -> Waiter:
+        """Keep a waiter at the end of the line, and return it with its seq; its id is new (StoreError)."""
+        ...
+
+    def renew_waiters(self, lock_ids: Sequence[str], lease_until: datetime) -> None:
+        """Let the waiters with these ids live until then; harmless for those that are gone. Cheap for thousands."""
+        ...
+
+    def dequeue(self, waiter: Waiter) -> None:
+        """Forget a waiter, granted or not; harmless when it is gone."""
         ...
 
     def put_break(self, token: str, broken: Break) -> None:
@@ -200,6 +239,17 @@ class Store(Protocol):
 
     def peek(self, roots: Sequence[str]) -> list[Lock]:
         """`locks_on` as a transaction of its own: cheaper than `read()` where one question is enough (the hot check)."""
+        ...
+
+    def peek_waiters(self, roots: Sequence[str]) -> list[Waiter]:
+        """`waiters_on` as a transaction of its own; next to nothing while nobody waits anywhere."""
+        ...
+
+    def version(self) -> int:
+        """A number that differs from the one before once anybody, here or in another process, has committed a change.
+
+        Two calls between which nothing was committed may differ too. May be called from any thread, at any rate.
+        """
         ...
 
     def read(self) -> ReadContext:

@@ -6,14 +6,14 @@ the face (at once or on a thread), and sends the Response. Neither knows the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 import msgspec
 
 from holdfast.core.access import Principal
 
-__all__ = ["Body", "Face", "FileRegion", "Headers", "Request", "Response", "Upload"]
+__all__ = ["Body", "Face", "FileRegion", "Headers", "Pending", "Request", "Response", "Sink", "Stream", "Upload"]
 
 
 class Headers:
@@ -90,15 +90,59 @@ class FileRegion(msgspec.Struct):
     length: int
 
 
-Body = bytes | list[bytes | FileRegion] | Iterator[bytes]
-"""All bytes; parts of known size in order (ranges of files); or chunks of a size not known before."""
+class Pending(Protocol):
+    """In the place of a body: the answer is not known yet, and the request is parked until it is.
+
+    Every call comes from the edge's thread and must be brief.
+    """
+
+    def start(self, answer: Callable[[Response], None]) -> None:
+        """The request is parked. `answer` is to be called once, on this thread, now or later; its Response is never Pending."""
+        ...
+
+    def abandon(self) -> None:
+        """The client is gone: `answer` must not be called any more. Harmless after the answer."""
+        ...
+
+    def hasten(self) -> None:
+        """The server stops: call `answer` now, with what can be said."""
+        ...
+
+
+class Sink(Protocol):
+    """Where a Stream sends to; used on the edge's thread."""
+
+    def send(self, data: bytes) -> bool:
+        """Send a chunk now. False: the client takes too little and was cut off, or is gone; `stop` follows or has come."""
+        ...
+
+    def end(self) -> None:
+        """The stream is over; the answer ends as it should."""
+        ...
+
+
+class Stream(Protocol):
+    """A body that comes as things happen. Every call comes from the edge's thread and must be brief."""
+
+    def start(self, sink: Sink) -> None:
+        """The head is sent; send to `sink` from now on."""
+        ...
+
+    def stop(self) -> None:
+        """The client is gone, or the server stops: nothing more is to be sent. Called once at most, not after `end`."""
+        ...
+
+
+Body = bytes | list[bytes | FileRegion] | Iterator[bytes] | Pending | Stream
+"""All bytes; parts of known size in order (ranges of files); chunks of a size not known before; or what comes later."""
 
 
 class Response(msgspec.Struct):
     """The answer. The edge adds Date, Content-Length or chunking, and Connection.
 
     `awaits_sync` holds the answer back until everything committed so far is on disk (durability
-    "power"). On a HEAD request the edge sends the length of the body and not the body.
+    "power"). On a HEAD request the edge sends the length of the body and not the body. Where the body is Pending,
+    status and headers mean nothing: those of the answer that comes later are sent.
     """
 
     status: int
