@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import socket
+import socketserver
 import threading
 from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 
@@ -17,51 +19,64 @@ Answer = Callable[[str, bytes], bytes]
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class _Server:
+class _Server(socketserver.ThreadingTCPServer):
     """Answers each request with what a function makes of its head and body, and keeps every request it got."""
 
+    request_queue_size = 64
+
     def __init__(self, answer: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.answer = answer
         self.requests: list[tuple[str, bytes]] = []
         self.connections = 0
-        self._answer = answer
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def get_request(self) -> tuple[socket.socket, Any]:
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
-                length = next((line.split(":")[1] for line in head.split("\r\n") if "Content-Length" in line), "0")
-                body = await reader.readexactly(int(length))
-                self.requests.append((head, body))
-                answer = self._answer(head, body)
-                # In two writes, so that an answer is met in pieces as well as whole.
-                writer.write(answer[:9])
-                await asyncio.sleep(0)
-                writer.write(answer[9:])
-                await writer.drain()
-                if not answer or b"Connection: close" in answer:
-                    break
-        writer.close()
+        return super().get_request()
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One connection, until the generator closes it or an answer ends it. Nothing is sent late (no Nagle)."""
+
+    disable_nagle_algorithm = True
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def handle(self) -> None:
+        # The generator may go in the middle of a request or of an answer: its time is over then.
+        with contextlib.suppress(ConnectionError):
+            while self._answer_one():
+                pass
+
+    def _answer_one(self) -> bool:
+        head = ""
+        while not head.endswith("\r\n\r\n"):
+            line = self.rfile.readline()
+            if not line:
+                return False
+            head += line.decode("ascii")
+        length = int(next((line.split(":")[1] for line in head.split("\r\n") if "Content-Length" in line), "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return False
+        self.server.requests.append((head, body))
+        answer = self.server.answer(head, body)
+        # In two writes, so that an answer is met in pieces as well as whole.
+        self.wfile.write(answer[:9])
+        self.wfile.write(answer[9:])
+        return bool(answer) and b"Connection: close" not in answer
 
 
 @contextlib.contextmanager
 def _serving(answer: Answer) -> Generator[tuple[_Server, int]]:
-    server = _Server(answer)
-    loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(asyncio.start_server(server.serve, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield server, listener.sockets[0].getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        listener.close()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    """A server whose every thread and socket is gone at the end: `server_close` waits for all connections."""
+    with _Server(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server, server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _get(path: str, *expect: int) -> Step:
