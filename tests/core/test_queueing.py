@@ -18,7 +18,7 @@ PATHS = ["/a", "/a/b", "/a/b/c", "/ab", "/"]
 
 def waiter(seq: int, root: str = "/a", scope: LockScope = X, depth: Depth = Depth.ZERO, lease_s: int = 10) -> Waiter:
     return Waiter(
-        f"w{seq}", seq, ResourcePath(root), scope, depth, "ada", "", None, "", "", Face.API, None, NOW,
+        f"w{seq}", seq, ResourcePath(root), scope, depth, "ada", "", None, "", "", Face.API, None, False, NOW,
         NOW + timedelta(seconds=lease_s),
     )  # fmt: skip
 

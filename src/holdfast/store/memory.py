@@ -7,48 +7,32 @@ locks mean. A write transaction notes how to undo each of its steps, and undoes 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
+
+from msgspec import structs
 
 from holdfast.clock import Clock
-from holdfast.core.model import Break, DeadProperty, Event, EventKind, Lock
+from holdfast.core.model import LOCK_ENDS, Break, DeadProperty, Event, Lock, Waiter
 from holdfast.core.paths import ResourcePath
+from holdfast.store.memory_shelf import PropertyKey, Shelf, end_of_range, first_below
 from holdfast.store.protocol import StoreError, refuse_overlap
 
 __all__ = ["MemoryStore"]
 
 _Undo = Callable[[], object]
-_PropertyKey = tuple[str, str, str]
-
-
-class _Shelf:
-    """What is kept. `roots` and `properties` are sorted, so that what lies below a path is one range."""
-
-    def __init__(self) -> None:
-        self.locks: Final[dict[str, Lock]] = {}
-        self.roots: Final[list[tuple[str, str]]] = []
-        """Root and id, in path order."""
-        self.principals: Final[Counter[str]] = Counter()
-        self.events: Final[list[Event]] = []
-        self.breaks: Final[dict[str, Break]] = {}
-        """By token."""
-        self.properties: Final[dict[_PropertyKey, DeadProperty]] = {}
-        self.property_keys: Final[list[_PropertyKey]] = []
-        self.next_fencing_token = 1
-        self.next_seq = 1
 
 
 class MemoryReadTransaction:
     """One consistent view."""
 
-    def __init__(self, shelf: _Shelf, now: datetime) -> None:
+    def __init__(self, shelf: Shelf, now: datetime) -> None:
         """Read `shelf`, which nobody else may touch meanwhile."""
-        self._kept: _Shelf | None = shelf
+        self._kept: Shelf | None = shelf
         self._now = now
 
     def end(self) -> None:
@@ -56,7 +40,7 @@ class MemoryReadTransaction:
         self._kept = None
 
     @property
-    def _shelf(self) -> _Shelf:
+    def _shelf(self) -> Shelf:
         if self._kept is None:
             msg = "this transaction has ended; begin another one"
             raise StoreError(msg)
@@ -82,8 +66,8 @@ class MemoryReadTransaction:
         """The locks strictly below a path."""
         shelf = self._shelf
         prefix = path.prefix
-        start = bisect_left(shelf.roots, (_first_below(prefix), ""))
-        end = bisect_left(shelf.roots, (_after(prefix), ""))
+        start = bisect_left(shelf.roots, (first_below(prefix), ""))
+        end = bisect_left(shelf.roots, (end_of_range(prefix), ""))
         if limit >= 0:
             end = min(end, start + limit)
         return [shelf.locks[lock_id] for _, lock_id in shelf.roots[start:end]]
@@ -92,8 +76,8 @@ class MemoryReadTransaction:
         """The locks on direct members; jumps over what lies below a member."""
         shelf = self._shelf
         prefix = path.prefix
-        end = bisect_left(shelf.roots, (_after(prefix), ""))
-        index = bisect_left(shelf.roots, (_first_below(prefix), ""))
+        end = bisect_left(shelf.roots, (end_of_range(prefix), ""))
+        index = bisect_left(shelf.roots, (first_below(prefix), ""))
         found: list[Lock] = []
         while index < end:
             root, lock_id = shelf.roots[index]
@@ -102,14 +86,14 @@ class MemoryReadTransaction:
                 found.append(shelf.locks[lock_id])
                 index += 1
             else:
-                index = bisect_left(shelf.roots, (_after(root[: deeper + 1]), ""))
+                index = bisect_left(shelf.roots, (end_of_range(root[: deeper + 1]), ""))
         return found
 
     def locks_at_or_below(self, path: ResourcePath, after: tuple[str, str] | None, limit: int) -> list[Lock]:
         """A page of the locks at or below a path."""
         shelf = self._shelf
         found: list[Lock] = []
-        for first, end in ((path.text, path.text + "\x01"), (_first_below(path.prefix), _after(path.prefix))):
+        for first, end in ((path.text, path.text + "\x01"), (first_below(path.prefix), end_of_range(path.prefix))):
             start = bisect_left(shelf.roots, (first, ""))
             if after is not None:
                 start = max(start, bisect_right(shelf.roots, after))
@@ -134,6 +118,35 @@ class MemoryReadTransaction:
         """How many locks are kept."""
         return len(self._shelf.locks) if principal is None else self._shelf.principals.get(principal, 0)
 
+    def waiters_on(self, roots: Sequence[str], *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """Who waits for these roots."""
+        return self._first_waiters(self._shelf.waiters_on(roots, before), limit)
+
+    def waiters_below(self, path: ResourcePath, *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """Who waits for a root strictly below a path."""
+        return self._first_waiters(self._shelf.waiters_below(path, before), limit)
+
+    def _first_waiters(self, line: list[tuple[int, str]], limit: int) -> list[Waiter]:
+        waiters = self._shelf.waiters
+        return [waiters[lock_id] for _, lock_id in (line if limit < 0 else line[:limit])]
+
+    def waiter_with_id(self, lock_id: str) -> Waiter | None:
+        """Who waits for the lock with this id."""
+        return self._shelf.waiters.get(lock_id)
+
+    def lapsed_waiters(self, limit: int) -> list[Waiter]:
+        """Looks at every waiter: tests and trials keep few."""
+        lapsed = [waiter for waiter in self._shelf.waiters.values() if waiter.has_lapsed_at(self._now)]
+        return sorted(lapsed, key=lambda waiter: (waiter.lease_until, waiter.seq))[:limit]
+
+    def count_waiters(self) -> int:
+        """How many wait."""
+        return len(self._shelf.waiters)
+
+    def latest_seq(self) -> int:
+        """The seq of the newest event."""
+        return self._shelf.next_seq - 1
+
     def events_after(self, seq: int, limit: int) -> list[Event]:
         """The feed."""
         events = self._shelf.events
@@ -142,7 +155,7 @@ class MemoryReadTransaction:
 
     def end_of_lock(self, lock_id: str) -> Event | None:
         """Looks at every event: tests and trials keep few."""
-        ends = [e for e in self._shelf.events if e.lock_id == lock_id and e.kind is not EventKind.GRANTED]
+        ends = [e for e in self._shelf.events if e.lock_id == lock_id and e.kind in LOCK_ENDS]
         return ends[-1] if ends else None
 
     def break_with_token(self, token: str) -> Break | None:
@@ -158,7 +171,7 @@ class MemoryReadTransaction:
         size = len(path.prefix)
         return [self._shelf.properties[key] for key in self._property_keys_below(path) if "/" not in key[0][size:]]
 
-    def _property_keys(self, path: ResourcePath) -> list[_PropertyKey]:
+    def _property_keys(self, path: ResourcePath) -> list[PropertyKey]:
         keys = self._shelf.property_keys
         start = bisect_left(keys, (path.text, "", ""))
         end = start
@@ -166,21 +179,26 @@ class MemoryReadTransaction:
             end += 1
         return keys[start:end]
 
-    def _property_keys_below(self, path: ResourcePath) -> list[_PropertyKey]:
+    def _property_keys_below(self, path: ResourcePath) -> list[PropertyKey]:
         keys = self._shelf.property_keys
         start = bisect_left(keys, (path.prefix, "", ""))
         # For the root the range begins with the root itself.
         start += len(self._property_keys(path)) if path.is_root else 0
-        return keys[start : bisect_left(keys, (_after(path.prefix), "", ""))]
+        return keys[start : bisect_left(keys, (end_of_range(path.prefix), "", ""))]
 
 
 class MemoryWriteTransaction(MemoryReadTransaction):
     """A serial transaction."""
 
-    def __init__(self, shelf: _Shelf, now: datetime) -> None:
+    def __init__(self, shelf: Shelf, now: datetime) -> None:
         """Change `shelf`, which nobody else may touch meanwhile."""
         super().__init__(shelf, now)
         self._undo: list[_Undo] = []
+
+    @property
+    def has_changes(self) -> bool:
+        """True once something was changed."""
+        return bool(self._undo)
 
     def undo(self) -> None:
         """Take back every step, the last one first."""
@@ -193,8 +211,8 @@ class MemoryWriteTransaction(MemoryReadTransaction):
         if lock.id in shelf.locks:
             msg = "a lock with this id is kept already"
             raise StoreError(msg)
-        self._undo.append(lambda: _forget(shelf, lock))
-        _keep(shelf, lock)
+        self._undo.append(lambda: shelf.forget(lock))
+        shelf.keep(lock)
 
     def replace(self, lock: Lock) -> None:
         """Keep new values for a lock."""
@@ -204,20 +222,48 @@ class MemoryWriteTransaction(MemoryReadTransaction):
             return
 
         def take_back() -> None:
-            _forget(shelf, lock)
-            _keep(shelf, before)
+            shelf.forget(lock)
+            shelf.keep(before)
 
         self._undo.append(take_back)
-        _forget(shelf, before)
-        _keep(shelf, lock)
+        shelf.forget(before)
+        shelf.keep(lock)
 
     def remove(self, lock: Lock) -> None:
         """Forget a lock."""
         shelf = self._shelf
         kept = shelf.locks.get(lock.id)
         if kept is not None:
-            self._undo.append(lambda: _keep(shelf, kept))
-            _forget(shelf, kept)
+            self._undo.append(lambda: shelf.keep(kept))
+            shelf.forget(kept)
+
+    def enqueue(self, waiter: Waiter) -> Waiter:
+        """Keep a waiter; the seq of an undone one stays used, which is allowed."""
+        shelf = self._shelf
+        if waiter.id in shelf.waiters:
+            msg = "a waiter with this id is kept already"
+            raise StoreError(msg)
+        placed = structs.replace(waiter, seq=shelf.next_place)
+        shelf.next_place += 1
+        self._undo.append(lambda: shelf.forget_waiter(placed))
+        shelf.keep_waiter(placed)
+        return placed
+
+    def renew_waiters(self, lock_ids: Sequence[str], lease_until: datetime) -> None:
+        """One look-up each."""
+        waiters = self._shelf.waiters
+        before = [waiters[lock_id] for lock_id in dict.fromkeys(lock_ids) if lock_id in waiters]
+        if before:
+            self._undo.append(lambda: waiters.update({waiter.id: waiter for waiter in before}))
+            waiters.update({waiter.id: structs.replace(waiter, lease_until=lease_until) for waiter in before})
+
+    def dequeue(self, waiter: Waiter) -> None:
+        """Forget a waiter."""
+        shelf = self._shelf
+        kept = shelf.waiters.get(waiter.id)
+        if kept is not None and kept.seq == waiter.seq:
+            self._undo.append(lambda: shelf.keep_waiter(kept))
+            shelf.forget_waiter(kept)
 
     def put_break(self, token: str, broken: Break) -> None:
         """Keep how a lock is broken."""
@@ -246,21 +292,7 @@ class MemoryWriteTransaction(MemoryReadTransaction):
 
         self._undo.append(take_back)
         shelf.next_seq = seq + 1
-        shelf.events.append(
-            Event(
-                seq,
-                event.at,
-                event.kind,
-                event.lock_id,
-                event.root,
-                event.scope,
-                event.depth,
-                event.holder,
-                event.actor,
-                event.reason,
-                event.fencing_token,
-            )
-        )
+        shelf.events.append(structs.replace(event, seq=seq))
         return seq
 
     def trim_events(self, before: datetime) -> int:
@@ -285,8 +317,8 @@ class MemoryWriteTransaction(MemoryReadTransaction):
         shelf = self._shelf
         key = (prop.path.text, prop.namespace, prop.name)
         self._drop(key)
-        self._undo.append(lambda: _forget_property(shelf, key))
-        _keep_property(shelf, key, prop)
+        self._undo.append(lambda: shelf.forget_property(key))
+        shelf.keep_property(key, prop)
 
     def remove_property(self, path: ResourcePath, namespace: str, name: str) -> None:
         """Remove one dead property."""
@@ -318,12 +350,12 @@ class MemoryWriteTransaction(MemoryReadTransaction):
         self.copy_properties(source, destination, tree=True)
         self.remove_properties(source)
 
-    def _drop(self, key: _PropertyKey) -> None:
+    def _drop(self, key: PropertyKey) -> None:
         shelf = self._shelf
         before = shelf.properties.get(key)
         if before is not None:
-            self._undo.append(lambda: _keep_property(shelf, key, before))
-            _forget_property(shelf, key)
+            self._undo.append(lambda: shelf.keep_property(key, before))
+            shelf.forget_property(key)
 
 
 class MemoryStore:
@@ -332,9 +364,10 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None) -> None:
         """Keep nothing yet; instants are `clock`'s."""
         self.clock = clock or Clock()
-        self._shelf = _Shelf()
+        self._shelf = Shelf()
         self._turn = threading.RLock()
         self._is_active = False
+        self._commits = 0
 
     def now(self) -> datetime:
         """The instant on the store's clock."""
@@ -344,6 +377,15 @@ class MemoryStore:
         """`locks_on` as a transaction of its own."""
         with self.read() as tx:
             return tx.locks_on(roots)
+
+    def peek_waiters(self, roots: Sequence[str]) -> list[Waiter]:
+        """`waiters_on` as a transaction of its own."""
+        with self.read() as tx:
+            return tx.waiters_on(roots)
+
+    def version(self) -> int:
+        """How many transactions have changed something."""
+        return self._commits
 
     def read(self) -> _Reading:
         """A consistent view."""
@@ -386,7 +428,7 @@ class MemoryStore:
         """Close."""
         self.close()
 
-    def _begin(self) -> _Shelf:
+    def _begin(self) -> Shelf:
         # Reentrant, so that a nested transaction is refused instead of waiting for itself.
         self._turn.acquire()
         if self._is_active:
@@ -436,45 +478,13 @@ class _Writing:
         try:
             if error is not None:
                 self._tx.undo()
+            elif self._tx.has_changes:
+                self._store._commits += 1
         finally:
             self._tx.end()
             self._store._end()
 
 
-def _first_below(prefix: str) -> str:
-    """No greater than any path below `prefix`, but greater than `/`, which starts with its own prefix."""
-    return prefix + "\x01"
-
-
-def _after(prefix: str) -> str:
-    """The least text that is greater than everything that starts with `prefix`, which ends in a slash ('0' follows '/')."""
-    return prefix[:-1] + "0"
-
-
 def _putting_back(breaks: dict[str, Break], token: str) -> _Undo:
     before = breaks.get(token)
     return (lambda: breaks.pop(token, None)) if before is None else (lambda: breaks.update({token: before}))
-
-
-def _keep(shelf: _Shelf, lock: Lock) -> None:
-    shelf.locks[lock.id] = lock
-    insort(shelf.roots, (lock.root.text, lock.id))
-    shelf.principals[lock.principal] += 1
-
-
-def _forget(shelf: _Shelf, lock: Lock) -> None:
-    del shelf.locks[lock.id]
-    del shelf.roots[bisect_left(shelf.roots, (lock.root.text, lock.id))]
-    shelf.principals[lock.principal] -= 1
-    if not shelf.principals[lock.principal]:
-        del shelf.principals[lock.principal]
-
-
-def _keep_property(shelf: _Shelf, key: _PropertyKey, prop: DeadProperty) -> None:
-    shelf.properties[key] = prop
-    insort(shelf.property_keys, key)
-
-
-def _forget_property(shelf: _Shelf, key: _PropertyKey) -> None:
-    del shelf.properties[key]
-    del shelf.property_keys[bisect_left(shelf.property_keys, key)]
