@@ -36,6 +36,7 @@ from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
 from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
+from holdfast.wire.exchange import Request
 
 __all__ = ["MOUNT", "Application", "Sweeper", "run"]
 
@@ -52,12 +53,12 @@ class _Identifier:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
 
-    def identify_now(self, authorization: str | None, client: str) -> Principal | Slow | None:
-        found = self._authenticator.identify_now(authorization, client)
+    def identify_now(self, head: Request) -> Principal | Slow | None:
+        found = self._authenticator.identify_now(head.headers.get(b"authorization"), head.client)
         return SLOW if isinstance(found, NeedsWork) else found
 
-    def identify_slowly(self, authorization: str, client: str) -> Principal | None:
-        return self._authenticator.identify_slowly(authorization, client)
+    def identify_slowly(self, head: Request) -> Principal | None:
+        return self._authenticator.identify_slowly(head.headers.get(b"authorization"), head.client)
 
 
 class Sweeper:

@@ -33,12 +33,13 @@ def wait_until(is_so: Callable[[], object]) -> None:
 class Identity:
     """`Basic x` is known at once, `Basic slow` needs a thread, anything else is wrong."""
 
-    def identify_now(self, authorization: str | None, client: str) -> Principal | Slow | None:
+    def identify_now(self, head: Request) -> Principal | Slow | None:
+        authorization = head.headers.get(b"authorization")
         if authorization is None:
             return ANONYMOUS
         return SLOW if authorization == "Basic slow" else None
 
-    def identify_slowly(self, authorization: str, client: str) -> Principal | None:
+    def identify_slowly(self, head: Request) -> Principal | None:
         return Principal("slow-" + threading.current_thread().name.split("_")[0], ())
 
 

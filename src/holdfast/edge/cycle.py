@@ -135,12 +135,10 @@ class Cycle(RequestResponseCycle):
 
     async def _identify(self) -> Principal | None:
         identifier = self.connection.runtime.config.identifier
-        authorization = self.request.headers.get(b"authorization")
-        found = identifier.identify_now(authorization, self.request.client)
+        found = identifier.identify_now(self.request)
         if not isinstance(found, Slow):
             return found
-        work = partial(identifier.identify_slowly, authorization or "", self.request.client)
-        return await self.connection.runtime.run(work)
+        return await self.connection.runtime.run(partial(identifier.identify_slowly, self.request))
 
     def _admit(self, face: Face) -> Response | None:
         """Ask the face, and the limits, about a body that is not here yet and may be large."""

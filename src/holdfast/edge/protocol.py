@@ -266,7 +266,7 @@ class HoldfastProtocol(EdgeConnection):
         request = self._request
         face = self._face
         try:
-            principal = self._identify_now(request.headers.get(b"authorization"), self._client_host)
+            principal = self._identify_now(request)
             if isinstance(principal, Slow):
                 self._go_cold(self._complete_cycle())
                 return

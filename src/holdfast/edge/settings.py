@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from holdfast.core.access import Principal
-from holdfast.wire.exchange import Face, Upload
+from holdfast.wire.exchange import Face, Request, Upload
 
 __all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Pulse", "Route", "Settle", "Slow", "mounted"]
 
@@ -34,13 +34,13 @@ SLOW: Final = Slow.SLOW
 
 
 class Identifier(Protocol):
-    """Turns credentials into a principal, in a brief and a slow way."""
+    """Turns the credentials in a request's head into a principal, in a brief and a slow way."""
 
-    def identify_now(self, authorization: str | None, client: str) -> Principal | Slow | None:
+    def identify_now(self, head: Request) -> Principal | Slow | None:
         """Answer from a cache, or without credentials; SLOW where a password hash must be computed. Never waits."""
         ...
 
-    def identify_slowly(self, authorization: str, client: str) -> Principal | None:
+    def identify_slowly(self, head: Request) -> Principal | None:
         """Answer at any cost; called on a thread. None: the credentials are wrong."""
         ...
 
@@ -139,8 +139,11 @@ class EdgeConfig:
     """How many faces and disk writes may be at work at once."""
 
 
-def mounted(faces: Mapping[str, Face], star: Face | None = None) -> Route:
-    """A route by path prefix: `{"/dav": face}` takes `/dav` and all below; `star` answers `OPTIONS *` and `OPTIONS /`."""
+def mounted(faces: Mapping[str, Face], star: Face | None = None, front: Face | None = None) -> Route:
+    """A route by path prefix: `{"/dav": face}` takes `/dav` and all below.
+
+    `star` answers `OPTIONS *` and `OPTIONS /`; `front` any other method of `/` itself.
+    """
     table = [(prefix.rstrip("/"), prefix.rstrip("/") + "/", face) for prefix, face in faces.items()]
 
     def route(method: str, target: str) -> Face | None:
@@ -149,6 +152,6 @@ def mounted(faces: Mapping[str, Face], star: Face | None = None) -> Route:
                 return face
         if method == "OPTIONS" and target in {"*", "/"}:
             return star
-        return None
+        return front if target == "/" else None
 
     return route
