@@ -116,6 +116,11 @@ class Sink(Protocol):
         """Send a chunk now. False: the client takes too little and was cut off, or is gone; `stop` follows or has come."""
         ...
 
+    @property
+    def has_room(self) -> bool:
+        """True while the client has taken most of what was sent before: whoever has much to send asks first, and waits."""
+        ...
+
     def end(self) -> None:
         """The stream is over; the answer ends as it should."""
         ...
