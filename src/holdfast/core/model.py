@@ -49,6 +49,8 @@ class Face(enum.StrEnum):
 
     WEBDAV = "webdav"
     API = "api"
+    COMMAND = "command"
+    """`holdfast lock`, on the machine that keeps the state: maintenance."""
 
 
 class Lock(msgspec.Struct, frozen=True):
