@@ -7,8 +7,8 @@ so the copy is what the store was at one commit; writers go on meanwhile, since 
 source is opened read-only: nothing of it is changed, checkpointed or removed. The `-wal` and `-shm` files are never
 copied, and the copy needs none: it is left in rollback mode, and the store that opens it turns WAL on again.
 
-A restored store begins at an earlier moment than the one it replaces, and must not give out a fencing token, or
-the number of an event, for the second time. So the copy's counters lie 2**32 ahead of the source's.
+A restored store begins at an earlier moment than the one it replaces, and must not give out a fencing token, the
+number of an event, or a place in the line, for the second time. So the copy's counters lie 2**32 ahead of the source's.
 
 The copy is made aside, checked, synced, and gets its name in one step: whoever sees the name sees a whole copy.
 """
@@ -32,6 +32,14 @@ __all__ = ["COUNTER_LEAP", "Backup", "back_up"]
 
 COUNTER_LEAP: Final = 1 << 32
 """More fencing tokens and events than a server gives out between two backups; a million leaps stay exact in JSON."""
+
+_LEAP: Final = (
+    "UPDATE counters SET next_fencing_token = max(next_fencing_token, fencing_ceiling) + :leap,"
+    " fencing_ceiling = max(next_fencing_token, fencing_ceiling) + :leap, next_seq = next_seq + :leap"
+)
+_LEAP_IN_LINE: Final = "UPDATE counters SET next_place = next_place + :leap"
+_FIRST_WITH_WAITERS: Final = 3
+"""The version of the schema that has places in a line."""
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -73,16 +81,14 @@ def back_up(source: Path, target: Path, *, overwrite: bool = False) -> Backup:
 
 def _copy(source: Path, aside: Path) -> Backup:
     with opened_to_read(source) as reader, contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as copy:
-        _check_origin(reader, source)
+        version = _check_origin(reader, source)
         try:
             # All pages in one step: a copy in several would begin anew whenever another process writes between two.
             reader.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE").fetchone()
-            copy.execute(
-                "UPDATE counters SET next_fencing_token = max(next_fencing_token, fencing_ceiling) + :leap,"
-                " fencing_ceiling = max(next_fencing_token, fencing_ceiling) + :leap, next_seq = next_seq + :leap",
-                {"leap": COUNTER_LEAP},
-            )
+            copy.execute(_LEAP, {"leap": COUNTER_LEAP})
+            if version >= _FIRST_WITH_WAITERS:
+                copy.execute(_LEAP_IN_LINE, {"leap": COUNTER_LEAP})
             said = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
             (locks,) = copy.execute("SELECT count(*) FROM locks").fetchone()
             (properties,) = copy.execute("SELECT count(*) FROM properties").fetchone()
@@ -95,7 +101,8 @@ def _copy(source: Path, aside: Path) -> Backup:
     return Backup(aside.stat().st_size, locks, properties)
 
 
-def _check_origin(reader: sqlite3.Connection, source: Path) -> None:
+def _check_origin(reader: sqlite3.Connection, source: Path) -> int:
+    """The version of the schema, if this is a database to back up."""
     application = reader.execute("PRAGMA application_id").fetchone()[0]
     version = reader.execute("PRAGMA user_version").fetchone()[0]
     newest = shipped_migrations()[-1][0]
@@ -105,6 +112,7 @@ def _check_origin(reader: sqlite3.Connection, source: Path) -> None:
     if version > newest:
         msg = f"{source} was written by a newer Holdfast (version {version}, this one knows {newest}); back up with that one"
         raise StoreError(msg)
+    return version
 
 
 def _place(aside: Path, target: Path, *, overwrite: bool) -> None:

@@ -1,6 +1,6 @@
-"""What one commit brings, beside the rows of locks and properties: numbers and events, written once at its end.
+"""What one commit brings, beside the rows of locks, waiters and properties: numbers and events, written once at its end.
 
-Owns: the counters, the numbers of locks, and the appended events of one write transaction, or of several of a
+Owns: the counters, the numbers of locks and waiters, and the appended events of one write transaction, or of several of a
 thread that share their commit. Must not know: when it begins, or ends, or reaches the disk (store.py).
 
 Each of these would cost every transaction a statement or two, and a shared commit the same page again and again.
@@ -21,8 +21,9 @@ __all__ = ["Commit", "Counters", "Mark"]
 _FENCING_RESERVE: Final = 4096
 """How many fencing tokens are reserved by one wait for the disk."""
 
-Counters = tuple[int, int, int, int]
-"""The next fencing token, the fencing ceiling, the next seq, how many locks are kept."""
+Counters = tuple[int, int, int, int, int, int]
+"""The next fencing token, the fencing ceiling, the next seq, how many locks are kept, the next place in the line, how
+many wait in it."""
 
 Mark = tuple[Counters | None, int, int, int, dict[str, int]]
 """A state to go back to."""
@@ -82,18 +83,18 @@ class Commit:
 
     def mint(self, durable_ceiling: int) -> int:
         """The next fencing token; one beyond the reserve raises the ceiling, and the commit waits for the disk (store.py)."""
-        token, ceiling, seq, locks = self._counters or self._load()
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
         if token >= ceiling:
             ceiling = token + _FENCING_RESERVE
         if token >= durable_ceiling:
             self.reserved_ceiling = ceiling
-        self._counters = token + 1, ceiling, seq, locks
+        self._counters = token + 1, ceiling, seq, locks, place, waiters
         return token
 
     def append(self, event: Row) -> int:
         """Add an event's columns after its seq, which is returned."""
-        token, ceiling, seq, locks = self._counters or self._load()
-        self._counters = token, ceiling, seq + 1, locks
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
+        self._counters = token, ceiling, seq + 1, locks, place, waiters
         self._events.append((seq, *event))
         return seq
 
@@ -105,9 +106,31 @@ class Commit:
 
     def add_locks(self, principal: str, more: int) -> None:
         """Count an inserted lock (1) or a removed one (-1)."""
-        token, ceiling, seq, locks = self._counters or self._load()
-        self._counters = token, ceiling, seq, locks + more
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
+        self._counters = token, ceiling, seq, locks + more, place, waiters
         self._moved[principal] = self._moved.get(principal, 0) + more
+
+    @property
+    def latest_seq(self) -> int:
+        """The seq of the newest event."""
+        return (self._counters or self._load())[2] - 1
+
+    @property
+    def waiters(self) -> int:
+        """How many waiters there are now."""
+        return (self._counters or self._load())[5]
+
+    def take_place(self) -> int:
+        """The next place in the line."""
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
+        self._counters = token, ceiling, seq, locks, place + 1, waiters
+        return place
+
+    def add_waiters(self, more: int) -> int:
+        """Count an inserted waiter (1) or a removed one (-1); returns how many there are now."""
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
+        self._counters = token, ceiling, seq, locks, place, waiters + more
+        return waiters + more
 
     def _kept_by(self, principal: str) -> int:
         kept = self._kept.get(principal)

@@ -123,7 +123,9 @@ def _inspect(connection: sqlite3.Connection, path: Path, clock: Clock) -> Iterat
         yield Finding(Level.FAULT, "counters", f"There are {rows} rows of counters in place of one.")
         return
     yield _counters(connection)
-    yield from _locks(connection, _now_us(connection, clock))
+    now_us = _now_us(connection, clock)
+    yield from _locks(connection, now_us)
+    yield from _waiters(connection, now_us)
     yield _contents(connection)
 
 
@@ -159,10 +161,11 @@ _MISCOUNTED: Final = f"SELECT * FROM ({_HELD} EXCEPT {_COUNTED}) UNION SELECT * 
 
 
 def _counters(connection: sqlite3.Connection) -> Finding:
-    counted, next_token, next_seq = connection.execute(
-        "SELECT locks, next_fencing_token, next_seq FROM counters"
+    counted, next_token, next_seq, counted_waiters, next_place = connection.execute(
+        "SELECT locks, next_fencing_token, next_seq, waiters, next_place FROM counters"
     ).fetchone()
     (kept,) = connection.execute("SELECT count(*) FROM locks").fetchone()
+    waiters, place = connection.execute("SELECT count(*), max(seq) FROM waiters").fetchone()
     (token,) = connection.execute(
         "SELECT max(fencing_token) FROM (SELECT fencing_token FROM locks UNION ALL SELECT fencing_token FROM events)"
     ).fetchone()
@@ -177,6 +180,10 @@ def _counters(connection: sqlite3.Connection) -> Finding:
         wrong.append(f"the next fencing token would be {next_token}, and {token} was given out")
     if seq is not None and seq >= next_seq:
         wrong.append(f"the next event would have the number {next_seq}, and there is one with {seq}")
+    if counted_waiters != waiters:
+        wrong.append(f"{counted_waiters} waiters are counted and {waiters} kept")
+    if place is not None and place >= next_place:
+        wrong.append(f"the next waiter would have the place {next_place}, and there is one with {place}")
     if wrong:
         said = "; ".join(wrong)
         return Finding(Level.FAULT, "counters", f"{said[0].upper()}{said[1:]}.")
@@ -206,6 +213,17 @@ def _locks(connection: sqlite3.Connection, now_us: int) -> Iterator[Finding]:
     yield Finding(Level.OK, "locks", f"{held} held.")
     if expired:
         yield Finding(Level.NOTICE, "expired locks", f"{expired} are still kept; a running server tidies them away.")
+
+
+def _waiters(connection: sqlite3.Connection, now_us: int) -> Iterator[Finding]:
+    waiting, lapsed = connection.execute(
+        "SELECT count(lease_until > :now OR NULL), count(lease_until <= :now OR NULL) FROM waiters", {"now": now_us}
+    ).fetchone()
+    if waiting:
+        yield Finding(Level.OK, "waiters", f"{waiting} in line.")
+    if lapsed:
+        text = f"{lapsed} that have gone are still kept; a running server tidies them away."
+        yield Finding(Level.NOTICE, "lapsed waiters", text)
 
 
 def _contents(connection: sqlite3.Connection) -> Finding:

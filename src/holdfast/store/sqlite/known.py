@@ -1,4 +1,4 @@
-"""What one connection has read of the locks and is still true: the commonest questions cost no statement.
+"""What one connection has read of the locks and the line, and is still true: the commonest questions cost no statement.
 
 Owns: remembering the answers, and when to forget them. Must not know: when transactions begin or end.
 
@@ -15,12 +15,15 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from holdfast.core.model import Lock
+from holdfast.core.model import Lock, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.store.sqlite import queries
-from holdfast.store.sqlite.rows import end_of_range, first_below, lock_from
+from holdfast.store.sqlite.rows import end_of_range, first_below, lock_from, waiter_from
 
-__all__ = ["KnownLocks"]
+__all__ = ["LAST_PLACE", "KnownLocks"]
+
+LAST_PLACE: Final = 2**63 - 1
+"""No seq is as great."""
 
 _MOST_ROOTS: Final = 1024
 """Roots whose locks are remembered, some KiB each at most; with more all are forgotten."""
@@ -30,21 +33,23 @@ _MOST_AT_ONCE: Final = 64
 
 
 class KnownLocks:
-    """The locks on roots that were asked for, and the roots that have none below."""
+    """The locks on roots that were asked for, the roots that have none below, and whether anybody waits for a lock."""
 
-    __slots__ = ("_bare", "_cursor", "_on", "_version")
+    __slots__ = ("_bare", "_cursor", "_on", "_someone_waits", "_version")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         """Know nothing yet; `cursor` asks."""
         self._cursor = cursor
         self._on: dict[str, list[Lock]] = {}
         self._bare: set[str] = set()
+        self._someone_waits: bool | None = None
         self._version = -1
 
     def forget(self) -> None:
         """Know nothing more."""
         self._on.clear()
         self._bare.clear()
+        self._someone_waits = None
 
     def refresh(self) -> None:
         """Forget everything if anyone else has committed; begins the snapshot of a transaction that has none."""
@@ -100,6 +105,24 @@ class KnownLocks:
                 self._bare.clear()
             self._bare.add(path.text)
         return [lock_from(row) for row in rows]
+
+    def someone_waits(self) -> bool:
+        """True where there is any waiter, for whatever lock."""
+        if self._someone_waits is None:
+            self._someone_waits = bool(self._cursor.execute(queries.SOMEONE_WAITS).fetchone()[0])
+        return self._someone_waits
+
+    def waiters_on(self, roots: Iterable[str], before: int = LAST_PLACE) -> list[Waiter]:
+        """All who wait for these roots and come before a place, in the order of the line; read by one statement, so of one moment."""
+        wanted = list(dict.fromkeys(roots))
+        if not wanted or not self.someone_waits():
+            return []
+        rows = self._cursor.execute(queries.waiters_on(len(wanted)), (*wanted, before)).fetchall()
+        return [waiter_from(row) for row in sorted(rows)]
+
+    def note_waiters(self, count: int) -> None:
+        """This connection has changed the line; so many wait now."""
+        self._someone_waits = count > 0
 
     def note_insert(self, lock: Lock) -> None:
         """This connection has inserted a lock."""

@@ -212,7 +212,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         sqlite3.SQLITE_PERM: f"{path} may not be used by this account; check its permissions",
         sqlite3.SQLITE_CANTOPEN: f"{path} cannot be opened; check that it is a file and its permissions and its folder's",
         sqlite3.SQLITE_IOERR: f"the disk with {path} failed or is full; check it",
-        sqlite3.SQLITE_CONSTRAINT: "a lock with this id is kept already",
+        sqlite3.SQLITE_CONSTRAINT: "a lock or a waiter with this id is kept already",
         sqlite3.SQLITE_BUSY: f"{path} is in use by another program; close that one",
     }.get(code)
     return StoreError(said or f"{path} cannot be used: {error}")

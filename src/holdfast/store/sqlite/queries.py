@@ -1,7 +1,7 @@
 """The SQL of the SQLite store, one constant for each question, with a line of purpose.
 
 Owns: the texts. Must not know: when they are run. The tests ask SQLite for the plan of every text in
-`ALL` and refuse a scan of locks or properties.
+`ALL` and refuse a scan of locks, waiters or properties.
 """
 # ruff: noqa: S608 - the texts are put together from constants of this module.
 
@@ -18,10 +18,14 @@ __all__ = [
     "COPY_PROPERTIES_ON",
     "COUNT_LOCKS",
     "COUNT_LOCKS_OF",
+    "COUNT_WAITERS",
     "END_OF_LOCK",
     "EVENTS_AFTER",
     "EXPIRED_LOCKS",
     "INSERT_LOCK",
+    "INSERT_WAITER",
+    "LAPSED_WAITERS",
+    "LATEST_SEQ",
     "LOCKS_BETWEEN",
     "LOCKS_BETWEEN_KEYS",
     "LOCK_WITH_ID",
@@ -41,17 +45,24 @@ __all__ = [
     "REMOVE_PROPERTIES_BELOW",
     "REMOVE_PROPERTIES_ON",
     "REMOVE_PROPERTY",
+    "REMOVE_WAITER",
+    "RENEW_WAITERS",
     "REPLACE_LOCK",
     "SAVE",
     "SKIP_FENCING_TOKENS",
+    "SOMEONE_WAITS",
     "TRIM_BREAKS",
     "TRIM_EVENTS",
     "UNDO",
+    "WAITERS_BETWEEN",
+    "WAITERS_ON_ONE",
+    "WAITER_WITH_ID",
     "WRITE_ANCHOR",
     "WRITE_COUNTERS",
     "WRITE_COUNT_OF",
     "WRITE_LATEST_INSTANT",
     "locks_on",
+    "waiters_on",
 ]
 
 _LOCK: Final = (
@@ -99,12 +110,50 @@ REPLACE_LOCK: Final = (
 REMOVE_LOCK: Final = "DELETE FROM locks WHERE root = ? AND id = ?"
 """Forget a lock."""
 
-READ_COUNTERS: Final = "SELECT next_fencing_token, fencing_ceiling, next_seq, locks FROM counters"
-"""What the next grant and the next event get, and how many locks there are."""
+_WAITER: Final = (
+    "seq, id, root, scope, depth, principal, owner, owner_xml, reason, client, face, asked_s, endless, enqueued_at,"
+    " lease_until"
+)
+
+WAITERS_ON_ONE: Final = f"SELECT {_WAITER} FROM waiters WHERE root = ? AND seq < ? ORDER BY seq LIMIT ?"
+"""The first of those who wait for one root."""
+
+WAITERS_BETWEEN: Final = (
+    f"SELECT {_WAITER} FROM waiters WHERE seq IN"
+    " (SELECT seq FROM waiters WHERE root >= ? AND root < ? AND seq < ? ORDER BY seq LIMIT ?) ORDER BY seq"
+)
+"""The first of those who wait for the roots of a range. What is sorted is numbers, from the index alone."""
+
+WAITER_WITH_ID: Final = f"SELECT {_WAITER} FROM waiters WHERE id = ?"
+"""Who waits for the lock that will have an id."""
+
+LAPSED_WAITERS: Final = f"SELECT {_WAITER} FROM waiters WHERE lease_until <= ? ORDER BY lease_until, seq LIMIT ?"
+"""The waiters whose lease has run out, earliest first."""
+
+SOMEONE_WAITS: Final = "SELECT EXISTS (SELECT 1 FROM waiters)"
+"""Whether there is any waiter."""
+
+COUNT_WAITERS: Final = "SELECT waiters FROM counters"
+"""How many waiters there are; every commit writes the number."""
+
+INSERT_WAITER: Final = f"INSERT INTO waiters ({_WAITER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""Keep a waiter at the end of the line."""
+
+RENEW_WAITERS: Final = "UPDATE waiters SET lease_until = ? WHERE id IN (SELECT value FROM json_each(?))"
+"""A new lease for all whose ids are in a JSON array."""
+
+REMOVE_WAITER: Final = "DELETE FROM waiters WHERE seq = ? AND id = ?"
+"""Forget a waiter."""
+
+READ_COUNTERS: Final = "SELECT next_fencing_token, fencing_ceiling, next_seq, locks, next_place, waiters FROM counters"
+"""What the next grant, event and waiter get, and how many locks and waiters there are."""
+
+LATEST_SEQ: Final = "SELECT next_seq - 1 FROM counters"
+"""The seq of the newest event."""
 
 WRITE_COUNTERS: Final = (
-    "UPDATE counters SET next_fencing_token = ?, fencing_ceiling = ?, next_seq = ?, locks = ?, latest_at = ?"
-    " WHERE one = 1"
+    "UPDATE counters SET next_fencing_token = ?, fencing_ceiling = ?, next_seq = ?, locks = ?, next_place = ?,"
+    " waiters = ?, latest_at = ? WHERE one = 1"
 )
 """The counters at the end of a commit that used them, and its instant."""
 
@@ -140,9 +189,9 @@ EVENTS_AFTER: Final = (
 
 END_OF_LOCK: Final = (
     "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token"
-    " FROM events WHERE lock_id = ? AND kind <> 'granted' ORDER BY seq DESC LIMIT 1"
+    " FROM events WHERE lock_id = ? AND kind IN ('released', 'expired', 'destroyed', 'broken') ORDER BY seq DESC LIMIT 1"
 )
-"""How the lock with an id ended."""
+"""How the lock with an id ended. The kinds stand here as they do in the index."""
 
 BREAK_WITH_TOKEN: Final = "SELECT lock_id, at, actor, reason FROM breaks WHERE token = ?"  # noqa: S105 - a query, no password
 """How the lock with a token is broken."""
@@ -225,6 +274,17 @@ def locks_on(count: int) -> str:
     return f"WITH wanted (root) AS (VALUES {values}) SELECT {_JOINED} FROM wanted CROSS JOIN locks USING (root)"
 
 
+@lru_cache(maxsize=256)
+def waiters_on(count: int) -> str:
+    """Who waits for `count` roots, in no order; the last value is a seq that they come before."""
+    values = ", ".join(["(?)"] * count)
+    columns = ", ".join(name if name == "root" else f"waiters.{name}" for name in _WAITER.split(", "))
+    return (
+        f"WITH wanted (root) AS (VALUES {values})"
+        f" SELECT {columns} FROM wanted CROSS JOIN waiters USING (root) WHERE waiters.seq < ?"
+    )
+
+
 ALL: Final = (
     LOCKS_BETWEEN,
     LOCKS_BETWEEN_KEYS,
@@ -232,6 +292,16 @@ ALL: Final = (
     EXPIRED_LOCKS,
     COUNT_LOCKS,
     COUNT_LOCKS_OF,
+    WAITERS_ON_ONE,
+    WAITERS_BETWEEN,
+    WAITER_WITH_ID,
+    LAPSED_WAITERS,
+    SOMEONE_WAITS,
+    COUNT_WAITERS,
+    INSERT_WAITER,
+    RENEW_WAITERS,
+    REMOVE_WAITER,
+    LATEST_SEQ,
     WRITE_COUNT_OF,
     REMOVE_COUNT_OF,
     INSERT_LOCK,
@@ -263,5 +333,7 @@ ALL: Final = (
     MOVE_PROPERTIES_BELOW,
     locks_on(1),
     locks_on(8),
+    waiters_on(1),
+    waiters_on(8),
 )
 """Every text, for the test of their plans."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from holdfast.core.model import Break, DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.model import Break, DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "microseconds",
     "property_from",
     "property_key",
+    "waiter_from",
+    "waiter_row",
 ]
 
 Row = tuple[Any, ...]
@@ -113,6 +115,65 @@ def changed_row(lock: Lock) -> Row:
     """The columns of a lock that may change, in the order of its fields, then its root and id."""
     row = lock_row(lock)
     return row[1], *row[3:5], *row[6:], row[2], row[0]
+
+
+def waiter_from(row: Row) -> Waiter:
+    """A waiter from its columns."""
+    (
+        seq,
+        lock_id,
+        root,
+        scope,
+        depth,
+        principal,
+        owner,
+        owner_xml,
+        reason,
+        client,
+        face,
+        asked_s,
+        endless,
+        enqueued_at,
+        lease_until,
+    ) = row
+    return Waiter(
+        lock_id,
+        seq,
+        ResourcePath(root),
+        _SCOPES[scope],
+        _DEPTHS[depth],
+        principal,
+        owner,
+        owner_xml,
+        reason,
+        client,
+        _FACES[face],
+        asked_s,
+        bool(endless),
+        instant_from(enqueued_at),
+        instant_from(lease_until),
+    )
+
+
+def waiter_row(waiter: Waiter) -> Row:
+    """The columns of a waiter."""
+    return (
+        waiter.seq,
+        waiter.id,
+        waiter.root.text,
+        waiter.scope._value_,
+        waiter.depth._value_,
+        waiter.principal,
+        waiter.owner,
+        waiter.owner_xml,
+        waiter.reason,
+        waiter.client,
+        waiter.face._value_,
+        waiter.asked_s,
+        waiter.endless,
+        microseconds(waiter.enqueued_at),
+        microseconds(waiter.lease_until),
+    )
 
 
 def event_from(row: Row) -> Event:

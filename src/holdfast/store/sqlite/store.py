@@ -1,7 +1,7 @@
 """The SQLite store: when a transaction begins, commits and reaches the disk; shared by threads and processes.
 
-Owns: connections (one for each thread), the order of writers, checkpoints, fencing tokens' safety, the shared
-clock. Must not know: what locks mean.
+Owns: connections (one for each thread), the order of writers, checkpoints, fencing tokens' safety. Must not know:
+what locks mean.
 
 Theory of operation.
 
@@ -42,19 +42,19 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
-from holdfast.clock import Anchor, Clock
+from holdfast.clock import Clock
 from holdfast.config import Durability
-from holdfast.core.model import Lock
+from holdfast.core.model import Lock, Waiter
 from holdfast.store.protocol import StoreError
-from holdfast.store.sqlite import queries
 from holdfast.store.sqlite.commit import Commit
 from holdfast.store.sqlite.durability import LogSync
+from holdfast.store.sqlite.known import KnownLocks
 from holdfast.store.sqlite.opening import (
     connect,
     create_file,
@@ -64,7 +64,9 @@ from holdfast.store.sqlite.opening import (
     patiently,
     shipped_migrations,
 )
+from holdfast.store.sqlite.resuming import resume
 from holdfast.store.sqlite.transaction import Session, SqliteReadTransaction, SqliteWriteTransaction, inherited
+from holdfast.store.sqlite.watching import CommitWatch
 
 __all__ = ["SqliteStore"]
 
@@ -76,6 +78,8 @@ _OPENER_CACHE_KIB: Final = 8192
 _CACHE_KIB: Final = 2048
 """Page caches: of the thread that opened the store, which answers the hot requests (with 100,000 locks kept, 8 MiB
 instead of 2 make them a fifth quicker), and of each other thread, of which there may be many."""
+
+_T = TypeVar("_T")
 
 _open_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
 
@@ -105,6 +109,7 @@ class SqliteStore:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._sessions_turn = threading.Lock()
+        self._watch = CommitWatch(path, busy_limit_s)
         self._durable_ceiling = 0
         self._changes = 0
         create_file(path)
@@ -112,7 +117,7 @@ class SqliteStore:
         self._keeper = connect(path, busy_limit_s=busy_limit_s, cache_kib=64)
         try:
             migrate(self._keeper, path, shipped_migrations(), busy_limit_s=busy_limit_s)
-            self.clock = self._resume(clock or Clock())
+            self.clock = resume(self._keeper, path, clock or Clock(), busy_limit_s=busy_limit_s)
             self._log = LogSync(path.with_name(path.name + "-wal"))
         except OSError as error:
             self._keeper.close()
@@ -121,29 +126,6 @@ class SqliteStore:
             self._keeper.close()
             raise
         _open_stores.add(self)
-
-    def _resume(self, clock: Clock) -> Clock:
-        """The clock that goes on from the kept anchor; after a restart of the machine, from a new one, which is kept."""
-        keeper = self._keeper
-        try:
-            patiently(lambda: keeper.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
-            try:
-                row = keeper.execute(queries.READ_ANCHOR).fetchone()
-                latest_us: int = keeper.execute(queries.READ_LATEST_INSTANT).fetchone()[0]
-                resumed = clock.resumed(Anchor(*row), latest_us) if row else clock
-                if row is None or resumed.anchor != Anchor(*row):
-                    anchor = resumed.anchor
-                    keeper.execute(queries.SKIP_FENCING_TOKENS)
-                    keeper.execute(queries.WRITE_ANCHOR, (anchor.wall_us, anchor.uptime_us, anchor.boot))
-                # Also the proof that the file can be written: SQLite begins on a read-only one without complaint.
-                keeper.execute(queries.WRITE_LATEST_INSTANT, (resumed.now_us(),))
-                keeper.execute("COMMIT")
-            except BaseException:
-                keeper.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise explain(error, self.path) from error
-        return resumed
 
     def _session(self) -> Session:
         if self._refusal is not None:
@@ -170,20 +152,33 @@ class SqliteStore:
 
     def peek(self, roots: Sequence[str]) -> list[Lock]:
         """`locks_on` as a transaction of its own, without the cost of beginning and ending one."""
+        return self._peek(lambda known: known.locks_at_once(roots))
+
+    def peek_waiters(self, roots: Sequence[str]) -> list[Waiter]:
+        """The same for `waiters_on`: nothing is read while nobody waits and nobody else has committed."""
+        return self._peek(lambda known: known.waiters_on(roots))
+
+    def _peek(self, question: Callable[[KnownLocks], list[_T]]) -> list[_T]:
         session = self._session()
         _refuse_nesting(session)
         known = session.known
         try:
             try:
                 known.refresh()
-                return known.locks_at_once(roots)
+                return question(known)
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
                 patiently(known.refresh, self._busy_limit_s)
-                return patiently(lambda: known.locks_at_once(roots), self._busy_limit_s)
+                return patiently(lambda: question(known), self._busy_limit_s)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+
+    def version(self) -> int:
+        """SQLite's own number, as a connection sees it that never commits."""
+        if self._refusal is not None:
+            raise StoreError(self._refusal)
+        return self._watch.version()
 
     def read(self) -> _Reading:
         """A snapshot."""
@@ -243,6 +238,7 @@ class SqliteStore:
             if held is not None and held.failure is None:
                 held.failure = StoreError(self._refusal)
                 self._turn.release()
+        self._watch.close()
         self._log.close()
         self._keeper.close()
 
@@ -374,7 +370,7 @@ class SqliteStore:
 
     def _leave_to_parent(self) -> None:
         """In the child of a fork: touch nothing of what belongs to the parent, not even to close it."""
-        inherited.extend((*self._sessions, self._keeper, self._log, self._local))
+        inherited.extend((*self._sessions, self._keeper, self._watch, self._log, self._local))
         self._refusal = "this store was opened before a fork; open it in the new process"
 
 

@@ -13,12 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
-from holdfast.core.model import Break, DeadProperty, Event, Lock
+import msgspec
+from msgspec import structs
+
+from holdfast.core.model import Break, DeadProperty, Event, Lock, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import StoreError, StoreFullError, refuse_overlap
 from holdfast.store.sqlite import queries
 from holdfast.store.sqlite.commit import Commit
-from holdfast.store.sqlite.known import KnownLocks
+from holdfast.store.sqlite.known import LAST_PLACE, KnownLocks
 from holdfast.store.sqlite.opening import explain, is_busy, patiently
 from holdfast.store.sqlite.rows import (
     Row,
@@ -34,6 +37,8 @@ from holdfast.store.sqlite.rows import (
     microseconds,
     property_from,
     property_key,
+    waiter_from,
+    waiter_row,
 )
 
 __all__ = ["Session", "SqliteReadTransaction", "SqliteWriteTransaction", "inherited"]
@@ -193,6 +198,51 @@ class SqliteReadTransaction:
             rows = self._rows(queries.COUNT_LOCKS_OF, (principal,))
         return rows[0][0] if rows else 0
 
+    def _someone_waits(self) -> bool:
+        return self._ask(self._known().someone_waits)
+
+    def waiters_on(self, roots: Sequence[str], *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """One statement for all of them, or one for each root where only the first are wanted."""
+        last = LAST_PLACE if before is None else before
+        known = self._known()
+        if limit < 0:
+            return self._ask(lambda: known.waiters_on(roots, last))
+        if not self._someone_waits():
+            return []
+        wanted = dict.fromkeys(roots)
+        rows = [row for root in wanted for row in self._rows(queries.WAITERS_ON_ONE, (root, last, limit))]
+        return [waiter_from(row) for row in sorted(rows)[:limit]]
+
+    def waiters_below(self, path: ResourcePath, *, before: int | None = None, limit: int = -1) -> list[Waiter]:
+        """A range scan of an index, then one seek each."""
+        if not self._someone_waits():
+            return []
+        last = LAST_PLACE if before is None else before
+        values = first_below(path.prefix), end_of_range(path.prefix), last, limit
+        return [waiter_from(row) for row in self._rows(queries.WAITERS_BETWEEN, values)]
+
+    def waiter_with_id(self, lock_id: str) -> Waiter | None:
+        """One seek."""
+        rows = self._rows(queries.WAITER_WITH_ID, (lock_id,)) if self._someone_waits() else []
+        return waiter_from(rows[0]) if rows else None
+
+    def lapsed_waiters(self, limit: int) -> list[Waiter]:
+        """A range scan in the index by lease."""
+        rows = self._rows(queries.LAPSED_WAITERS, (self.now_us, limit)) if self._someone_waits() else []
+        return [waiter_from(row) for row in rows]
+
+    def count_waiters(self) -> int:
+        """One seek, for a number that every commit writes; none while nobody waits."""
+        if not self._someone_waits():
+            return 0
+        commit = self._commit
+        return self._rows(queries.COUNT_WAITERS, ())[0][0] if commit is None else self._ask(lambda: commit.waiters)
+
+    def latest_seq(self) -> int:
+        """One seek, for a number that every commit writes."""
+        commit = self._commit
+        return self._rows(queries.LATEST_SEQ, ())[0][0] if commit is None else self._ask(lambda: commit.latest_seq)
+
     def events_after(self, seq: int, limit: int) -> list[Event]:
         """A range scan."""
         if self._commit is not None and self._commit.has_unwritten_events:
@@ -343,6 +393,24 @@ class SqliteWriteTransaction(SqliteReadTransaction):
             self.commit.add_locks(lock.principal, more)
         except sqlite3.Error as error:
             raise explain(error, self._open_session().path) from error
+
+    def enqueue(self, waiter: Waiter) -> Waiter:
+        """One row."""
+        placed = structs.replace(waiter, seq=self._ask(self.commit.take_place))
+        self._run(queries.INSERT_WAITER, waiter_row(placed))
+        self._open_session().known.note_waiters(self.commit.add_waiters(1))
+        return placed
+
+    def renew_waiters(self, lock_ids: Sequence[str], lease_until: datetime) -> None:
+        """One statement for all of them."""
+        if lock_ids and self._someone_waits():
+            self._run(queries.RENEW_WAITERS, (microseconds(lease_until), msgspec.json.encode(lock_ids).decode()))
+
+    def dequeue(self, waiter: Waiter) -> None:
+        """One row at most."""
+        if self._run(queries.REMOVE_WAITER, (waiter.seq, waiter.id)):
+            more = self._ask(lambda: self.commit.add_waiters(-1))
+            self._open_session().known.note_waiters(more)
 
     def put_break(self, token: str, broken: Break) -> None:
         """One row."""
