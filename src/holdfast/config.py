@@ -18,11 +18,22 @@ from typing import Annotated, Final, cast
 import msgspec
 from msgspec import Meta
 
-__all__ = ["DEFAULT_PORT", "STATE_NAME", "Durability", "Setting", "Settings", "SettingsError", "describe_settings"]
+__all__ = [
+    "DATABASE_NAME",
+    "DEFAULT_PORT",
+    "STATE_NAME",
+    "Durability",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "describe_settings",
+]
 
 DEFAULT_PORT: Final = 4230
 STATE_NAME: Final = ".holdfast"
 """The state folder's name inside the served folder; no face can reach a resource of this name."""
+DATABASE_NAME: Final = "locks.db"
+"""The store's file in the state folder."""
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -129,6 +140,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_connections: Annotated[
         Count, Meta(description="Connections open at once in each process; one more is answered 503.")
     ] = 1_000
+    max_streams: Annotated[
+        Count, Meta(description="Event streams open at once in each process, of its connections; one more: 503.")
+    ] = 2_000
+    max_stream_s: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds after which an event stream ends; its client comes back and goes on, if it still may."
+        ),
+    ] = 3600.0
     max_uploads: Annotated[
         Count,
         Meta(description="Requests whose body is being received into a file at once, in each process; one more: 503."),

@@ -26,12 +26,14 @@ from holdfast.edge.settings import SLOW, EdgeConfig, Slow, mounted
 from holdfast.edge.settings import Limits as EdgeLimits
 from holdfast.edge.workers import supervise
 from holdfast.faces.api.call import ApiSite
+from holdfast.faces.api.events import event_writer
 from holdfast.faces.api.face import DOCUMENTS, ApiFace
 from holdfast.faces.home import home
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
 from holdfast.listening import base_url, bind
+from holdfast.live.feed import Feed
 from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
@@ -122,6 +124,12 @@ class Application:
                 syncs_files=durable,
             ),
         )
+        self.feed = Feed(
+            self.store,
+            event_writer(self.store.clock),
+            most_readers=settings.max_streams,
+            longest=timedelta(seconds=settings.max_stream_s),
+        )
         users_file = None if settings.users_file is None else UsersFile(settings.users_file)
         authenticator = Authenticator(
             users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
@@ -130,6 +138,7 @@ class Application:
         api = ApiFace(
             ApiSite(
                 registry=LockRegistry(self.service, self.store),
+                feed=self.feed,
                 clock=self.store.clock,
                 resolve=self.site.resolve,
                 is_served=lambda resource: resource.is_at_or_below(MOUNT),

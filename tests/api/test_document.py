@@ -36,6 +36,7 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "lock-token": TOKENS.map(lambda token: f"<{token}>"),
     "if": TOKENS.map(lambda token: f"(Not <{token}>)"),
     "idempotency-key": st.just('"key"'),
+    "event-id": st.integers(0, 2**63 - 1).map(str),
     "method": st.sampled_from(["GET", "PUT", "POST", "DELETE", "MOVE", "COPY", "MKCOL", "PROPFIND"]),
 }
 """What the document cannot say of a text but by the name of its syntax."""
@@ -109,8 +110,8 @@ def test_the_page_works_without_the_internet_and_runs_nothing(desk: Desk) -> Non
 
 @pytest.fixture(scope="module")
 def open_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server without users, which takes every well-formed request."""
-    with serving(tmp_path_factory.mktemp("fuzzed"), users=None) as served:
+    """A server without users, which takes every well-formed request; its streams end soon."""
+    with serving(tmp_path_factory.mktemp("fuzzed"), users=None, max_stream_s=0.05) as served:
         yield served.url
 
 

@@ -30,12 +30,14 @@ __all__ = [
     "EndedLock",
     "EndedProblem",
     "EventBody",
+    "EventsQuery",
     "FindQuery",
     "GrantedLock",
     "HistoryPage",
     "HistoryQuery",
     "LockPage",
     "PendingBreak",
+    "RecordQuery",
     "RefreshBody",
     "RefreshItem",
     "RefreshManyBody",
@@ -255,13 +257,34 @@ class FindQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
 
 
-class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which events are asked for."""
+class RecordQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which events are asked for; every filter that is given must fit."""
 
     under: Annotated[ResourceText | UnsetType, Meta(description="Lock roots at or below this path.")] = UNSET
+    kind: Annotated[
+        list[EventKind] | UnsetType, Meta(min_length=1, description="Of these kinds only; repeated, or with commas.")
+    ] = UNSET
     lock: Annotated[LockId | UnsetType, Meta(description="Of the lock with this id only.")] = UNSET
+
+
+class HistoryQuery(RecordQuery, frozen=True, forbid_unknown_fields=True):
+    """The same, in pages."""
+
     after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="The `next` of the page before: events after this.")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The most events that are returned.")] = 100
+
+
+class EventsQuery(RecordQuery, frozen=True, forbid_unknown_fields=True):
+    """The same, as they happen."""
+
+    last_event_id: Annotated[
+        int | UnsetType,
+        Meta(
+            ge=0,
+            le=2**63 - 1,
+            description="As the field Last-Event-ID, which a browser cannot set when it first connects and which comes before this.",
+        ),
+    ] = UNSET
 
 
 class PendingBreak(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,7 +353,7 @@ class RefreshResults(msgspec.Struct, frozen=True):
 
 
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the record: a lock was granted, or ended in one of the ways."""
+    """One entry of the record: a lock was granted, or ended in one of the ways; or a request came into or left the line."""
 
     seq: int
     at: datetime

@@ -6,7 +6,7 @@ into resources; encoding answers. Must not know what any route does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from holdfast.core.access import Principal
 from holdfast.core.conditions import IfHeader
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.api.errors import RefusalError
+from holdfast.live.feed import Feed
 from holdfast.registry import LockRegistry
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.if_header import parse_if
@@ -42,6 +43,7 @@ class ApiSite(msgspec.Struct, frozen=True):
     """
 
     registry: LockRegistry
+    feed: Feed
     clock: Clock
     resolve: Callable[[str], ResourcePath]
     is_served: Callable[[ResourcePath], bool]
@@ -90,8 +92,11 @@ class Call:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RefusalError(400, "The body is not well-formed JSON in UTF-8.") from None
 
-    def query(self, kind: type[T]) -> T:
-        """The query as `kind`; 400 for an unknown or repeated parameter and for a value that does not fit."""
+    def query(self, kind: type[T], *, lists: Collection[str] = ()) -> T:
+        """The query as `kind`; 400 for an unknown or repeated parameter and for a value that does not fit.
+
+        Those named in `lists` may be repeated, or have commas between their values.
+        """
         try:
             pairs = (
                 parse_qsl(
@@ -102,9 +107,14 @@ class Call:
             )
         except (ValueError, UnicodeDecodeError):
             raise RefusalError(400, "The query is not a list of name=value in UTF-8.") from None
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise RefusalError(400, "A parameter of the query is repeated.")
+        found: dict[str, str | list[str]] = {}
+        for name, value in pairs:
+            if name in lists:
+                found[name] = [*found.get(name, ()), *value.split(",")]
+            elif name in found:
+                raise RefusalError(400, "A parameter of the query is repeated.")
+            else:
+                found[name] = value
         try:
             return msgspec.convert(found, kind, strict=False)
         except msgspec.ValidationError as error:

@@ -139,8 +139,9 @@ def _answer(status: int, said: Said) -> Json:
         }
     if said.body is not None:
         is_problem = status >= 400
-        kind = "application/problem+json" if is_problem else "application/json"
-        answer["content"] = {kind: {"schema": _reference(said.body)}}
+        kind = "application/problem+json" if is_problem else said.media_type
+        is_json = kind.endswith("json")
+        answer["content"] = {kind: {"schema": _reference(said.body) if is_json else {"type": "string"}}}
         if said.body is LockedProblem:
             answer["content"] |= {other: {"schema": {"type": "string"}} for other in ("application/xml", "text/html")}
     return answer

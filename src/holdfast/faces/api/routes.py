@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.faces.api import checking, history, locks
+from holdfast.faces.api import checking, events, history, locks
 from holdfast.faces.api.bodies import (
     AcquireBody,
     BreakBody,
@@ -20,6 +20,8 @@ from holdfast.faces.api.bodies import (
     CheckQuery,
     EndedLock,
     EndedProblem,
+    EventBody,
+    EventsQuery,
     FindQuery,
     GrantedLock,
     HistoryPage,
@@ -44,6 +46,8 @@ class Said(msgspec.Struct, frozen=True):
 
     meaning: str
     body: type | None = None
+    media_type: str = "application/json"
+    """Of an answer that is no refusal; another one is text that is written as `meaning` says."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -272,12 +276,39 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/history",
         name="readHistory",
         summary="Read the record",
-        description="What happened to the locks that you may see: each grant, and each end in whatever way.",
+        description=(
+            "What happened to the locks that you may see: each grant, each end in whatever way, and who came into the line or left it. "
+            "`/api/events` is the same as it happens."
+        ),
         handle=history.history,
         needs="reader; others are not shown",
         query=HistoryQuery,
         is_brief=False,
         statuses={200: Said("A page of events.", HistoryPage)},
+    ),
+    Route(
+        method="GET",
+        path="/api/events",
+        name="followEvents",
+        summary="Follow the record",
+        description=(
+            "Server-Sent Events: each entry of the record that you may see, as it happens, until you close it. `id` is the entry's `seq`, "
+            "`event` its `kind`, and `data` the entry as in the record. A client that lost its stream goes on with Last-Event-ID, "
+            "without loss or repeat. What is not kept any more is told by the event `gap`, with the `first` seq that is: read the locks anew then. "
+            "An entry without data only tells how far the record has got. A stream ends after an hour (a setting); come back."
+        ),
+        handle=events.events,
+        needs="reader; others are not shown",
+        query=EventsQuery,
+        fields=(Field("Last-Event-ID", "The id of the last event that you had: go on after it.", "event-id"),),
+        is_brief=False,
+        statuses={
+            200: Said("A stream; each `data` but a gap's is an EventBody, in JSON.", EventBody, "text/event-stream"),
+            503: Said(
+                "Too many streams are open, or the server cannot use its store; Retry-After says when to try again.",
+                EndedProblem,
+            ),
+        },
     ),
 )
 

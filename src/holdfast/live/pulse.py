@@ -1,0 +1,101 @@
+"""The pulse: looks at what was committed, by this process or another, and at the clock, for all who wait or listen.
+
+Owns: the cursor in the feed of events, and how often it is looked at. Must not know: who waits or listens, and what
+for; it knows the two kinds of them by their few methods. Used on the edge's thread alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from holdfast.core.model import Event
+from holdfast.live.feed import PAGE, Feed
+from holdfast.store.protocol import Store
+
+__all__ = ["LOOK_S", "Line", "LivePulse"]
+
+LOOK_S: Final = 0.025
+"""Seconds after which it is looked at the store again, where other processes may have changed it."""
+
+_MOST_PAGES: Final = 4
+"""Pages of events that one beat passes on. Where more has happened, readers read them as their turn comes."""
+
+_IDLE_S: Final = 60.0
+
+
+class Line(Protocol):
+    """The waiting line, as the pulse knows it."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True while nobody waits."""
+        ...
+
+    def concern(self, events: Sequence[Event]) -> None:
+        """This has happened, in this order; try those who wait for it."""
+        ...
+
+    def look_again(self) -> None:
+        """More has happened than is told; try everybody."""
+        ...
+
+    def due(self, now: datetime) -> datetime | None:
+        """Do what is due by the clock; the instant at which something is again."""
+        ...
+
+
+class LivePulse:
+    """Satisfies `edge.settings.Pulse`."""
+
+    def __init__(self, store: Store, feed: Feed, line: Line) -> None:
+        """Nothing is looked at before the first beat."""
+        self._store = store
+        self._feed = feed
+        self._line = line
+        self._version: int | None = None
+        self._cursor: int | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """False while nobody waits or listens."""
+        return not (self._feed.is_empty and self._line.is_empty)
+
+    def beat(self) -> float:
+        """Pass on what was committed, do what is due; seconds until the next call at the latest."""
+        if not self.is_wanted:
+            self._cursor = None
+            return _IDLE_S
+        is_behind = False
+        # What this thread holds may yet be undone, and would be seen: nobody is told of it before it is committed.
+        if not self._store.has_held:
+            self._look()
+            is_behind = self._feed.catch_up()
+        now = self._store.now()
+        instants = [instant for instant in (self._line.due(now), self._feed.due(now)) if instant is not None]
+        if is_behind:
+            return 0.0
+        soonest = min(instants, default=None)
+        return LOOK_S if soonest is None else min(LOOK_S, max(0.0, (soonest - now).total_seconds()))
+
+    def _look(self) -> None:
+        # Asked for before the events are read: what is committed in between is looked at once more, and not missed.
+        version = self._store.version()
+        if version == self._version and self._cursor is not None:
+            return
+        self._version = version
+        with self._store.read() as tx:
+            latest = tx.latest_seq()
+            start = self._cursor
+            self._cursor = latest
+            if start is None or not 0 <= latest - start <= _MOST_PAGES * PAGE:
+                events = None
+            else:
+                events = tx.events_after(start, _MOST_PAGES * PAGE) if latest > start else []
+        if events is None:
+            self._feed.reach(latest)
+            self._line.look_again()
+        elif events:
+            self._feed.publish(events)
+            self._line.concern(events)
