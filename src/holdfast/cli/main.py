@@ -1,7 +1,7 @@
 """The command `holdfast`: its parts, and how a refusal becomes a sentence and an exit code.
 
 Owns: the list of commands and the exit codes: 0 done, 2 a plain sentence says why not, and what a command gives back
-itself (`check`). Must not know: what any command does. A bug still shows a traceback, which is what a report needs.
+itself (`check`, `lock`, `unlock`). Must not know: what any command does. A bug still shows a traceback, which is what a report needs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Un
 
 from holdfast import __version__
 from holdfast.access.users_file import UsersFileError
+from holdfast.cli.lock import lock, unlock
+from holdfast.cli.locks import locks
 from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.tokens import tokens_app
@@ -47,6 +49,9 @@ app = App(
 app.command(serve)
 app.command(users_app)
 app.command(tokens_app)
+app.command(lock)
+app.command(unlock)
+app.command(locks)
 app.command(check)
 app.command(backup)
 

@@ -16,14 +16,13 @@ from typing import Final
 
 import msgspec
 
+from holdfast.config import DATABASE_NAME
 from holdfast.core.paths import ResourcePath
 from holdfast.server import MOUNT
 from holdfast.state import CLAIM_NAME, LAYOUT_VERSION, VERSION_NAME
 from holdfast.store.sqlite.inspection import Finding, Level, inspect_database, paths_with_properties
 
-__all__ = ["DATABASE_NAME", "StateReport", "check_state"]
-
-DATABASE_NAME: Final = "locks.db"
+__all__ = ["StateReport", "check_state"]
 
 _PRIVATE: Final = (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", CLAIM_NAME)
 _SHOWN: Final = 3

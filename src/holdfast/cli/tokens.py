@@ -6,10 +6,9 @@ is all that `create` writes to standard output, so that a script can take it; th
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.markup import escape
@@ -17,6 +16,7 @@ from rich.markup import escape
 from holdfast.access.passwords import UnusableNameError
 from holdfast.access.tokens import TokenRecord, make_token
 from holdfast.access.users_file import GRANTABLE, UsersFile, parse_grant
+from holdfast.cli.instants import parse_span
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.cli.users import default_users_file
 from holdfast.clock import Clock
@@ -24,15 +24,6 @@ from holdfast.clock import Clock
 __all__ = ["tokens_app"]
 
 tokens_app = App(name="tokens", help="Make, list and revoke API tokens for programs, in the file of the users.")
-
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,8})([mhdw])")
-_UNITS: Final = {
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
-_LONGEST: Final = timedelta(days=3660)
 
 FileFlag = Annotated[
     Path | None, Parameter(name="--users", help="The users file; default: ~/.config/holdfast/users.json.")
@@ -117,15 +108,7 @@ def _open(path: Path | None) -> UsersFile:
 def _parse_end(text: str, now: datetime) -> datetime | None:
     if text == "never":
         return None
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        msg = f"--expires {text} is no span of time: write a number and m, h, d or w, such as 90d, or never."
-        raise CommandError(msg)
-    count = int(found[1])
-    if count > _LONGEST // _UNITS[found[2]]:
-        msg = f"--expires {text} is more than ten years: choose a shorter span, or never."
-        raise CommandError(msg)
-    return now + count * _UNITS[found[2]]
+    return now + parse_span(text, "--expires", otherwise=", or never")
 
 
 def _words(record: TokenRecord) -> str:

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from holdfast.cli.terminal import CommandError, say
-from holdfast.config import STATE_NAME
+from holdfast.config import DATABASE_NAME, STATE_NAME
 from holdfast.state import CLAIM_NAME, VERSION_NAME
 from holdfast.store.sqlite.inspection import Finding, Level
 
@@ -95,7 +95,6 @@ def backup(
 
         holdfast backup /srv/team /var/backups/holdfast.db
     """
-    from holdfast.cli.state_check import DATABASE_NAME
     from holdfast.store.sqlite.backup import back_up
 
     served, place = _places(folder, state)
