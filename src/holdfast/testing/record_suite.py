@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.core.model import Break, EventKind
+from holdfast.core.model import LOCK_ENDS, Break, EventKind
 from holdfast.store.protocol import Store
 from holdfast.testing.manual_time import ManualTime
 from holdfast.testing.store_cases import StoreCases, event_about, lock_on
@@ -29,10 +29,12 @@ class RecordSuite(StoreCases):
     ) -> None:
         with store.write() as tx:
             lock = lock_on(tx, "/a")
-            tx.append(event_about(lock, tx.now))
+            for kind in set(EventKind) - LOCK_ENDS:
+                tx.append(event_about(lock, tx.now, kind))
             assert tx.end_of_lock(lock.id) is None
             seq = tx.append(event_about(lock, tx.now, EventKind.BROKEN))
             tx.append(event_about(lock_on(tx, "/b"), tx.now, EventKind.EXPIRED))
+            tx.append(event_about(lock, tx.now, EventKind.LEFT))
             end = tx.end_of_lock(lock.id)
         with store.read() as tx:
             assert tx.end_of_lock(lock.id) == end

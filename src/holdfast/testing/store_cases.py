@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Final, TypeVar
 import pytest
 
 from holdfast.clock import Clock
-from holdfast.core.model import DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.model import DeadProperty, Depth, Event, EventKind, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.store.protocol import Store, WriteTransaction
 from holdfast.testing.manual_time import ManualTime
 
-__all__ = ["TRICKY_NAMES", "StoreCases", "event_about", "lock_on", "needs", "property_of", "roots_of"]
+__all__ = ["TRICKY_NAMES", "StoreCases", "event_about", "lock_on", "needs", "property_of", "roots_of", "waiter_on"]
 
 TRICKY_NAMES: Final = (
     "a",
@@ -47,6 +47,7 @@ TRICKY_NAMES: Final = (
 """Names that a careless range scan, LIKE, GLOB, collation or normalisation would mix up."""
 
 HALF_HOUR: Final = timedelta(minutes=30)
+HALF_MINUTE: Final = timedelta(seconds=30)
 
 
 def lock_on(
@@ -77,6 +78,34 @@ def lock_on(
         created_at=tx.now,
         refreshed_at=tx.now,
         expires_at=None if ttl is None else tx.now + ttl,
+    )
+
+
+def waiter_on(
+    tx: WriteTransaction,
+    root: str,
+    *,
+    lock_id: str | None = None,
+    scope: LockScope = LockScope.EXCLUSIVE,
+    lease: timedelta = HALF_MINUTE,
+) -> Waiter:
+    """A waiter value for a lock on `root`, not yet in line; its id is `lock_id`, or made of the root."""
+    return Waiter(
+        id=lock_id or f"id-{root}",
+        seq=0,
+        root=ResourcePath(root),
+        scope=scope,
+        depth=Depth.INFINITY,
+        principal="anna",
+        owner="Anna's laptop",
+        owner_xml='<D:owner xmlns:D="DAV:">Anna</D:owner>',
+        reason="editing",
+        client="cadaver/0.24",
+        face=Face.WEBDAV,
+        asked_s=600.5,
+        endless=False,
+        enqueued_at=tx.now,
+        lease_until=tx.now + lease,
     )
 
 

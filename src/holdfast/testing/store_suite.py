@@ -25,6 +25,7 @@ from holdfast.testing.manual_time import ManualTime
 from holdfast.testing.property_suite import PropertySuite
 from holdfast.testing.record_suite import RecordSuite
 from holdfast.testing.store_cases import TRICKY_NAMES, event_about, lock_on, needs, property_of, roots_of
+from holdfast.testing.waiter_suite import WaiterSuite
 
 __all__ = ["StoreSuite"]
 
@@ -33,7 +34,7 @@ class _PlannedError(Exception):
     """Raised by a test to make a transaction fail."""
 
 
-class StoreSuite(PropertySuite, RecordSuite):
+class StoreSuite(PropertySuite, RecordSuite, WaiterSuite):
     """Subclass it, say how a store is opened and what it can do, and run pytest."""
 
     # Locks

@@ -120,9 +120,10 @@ WAITERS_ON_ONE: Final = f"SELECT {_WAITER} FROM waiters WHERE root = ? AND seq <
 
 WAITERS_BETWEEN: Final = (
     f"SELECT {_WAITER} FROM waiters WHERE seq IN"
-    " (SELECT seq FROM waiters WHERE root >= ? AND root < ? AND seq < ? ORDER BY seq LIMIT ?) ORDER BY seq"
+    " (SELECT seq FROM waiters INDEXED BY waiters_by_root WHERE root >= ? AND root < ? AND seq < ? ORDER BY seq LIMIT ?) ORDER BY seq"
 )
-"""The first of those who wait for the roots of a range. What is sorted is numbers, from the index alone."""
+"""The first of those who wait for the roots of a range. What is sorted is numbers, from the index alone; left to
+itself SQLite would go through the whole line, which is in order already."""
 
 WAITER_WITH_ID: Final = f"SELECT {_WAITER} FROM waiters WHERE id = ?"
 """Who waits for the lock that will have an id."""
