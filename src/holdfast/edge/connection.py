@@ -12,15 +12,18 @@ from typing import Any, Final, NoReturn, cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from holdfast.edge.cycle import Arrival, Cycle
 from holdfast.edge.heads import encode_head, problem
+from holdfast.edge.holding import HeldAnswer
 from holdfast.edge.intake import ClientGoneError, RefusedError
+from holdfast.edge.parking import Parked
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet
-from holdfast.wire.exchange import Headers, Request, Response
+from holdfast.edge.streaming import OpenStream
+from holdfast.wire.exchange import Headers, Pending, Request, Response, Stream
 
 __all__ = ["EdgeConnection", "Mode", "Phase", "connection_field"]
 
@@ -41,6 +44,9 @@ class Mode(enum.Enum):
     ASGI = "the ASGI application"
     IGNORED = "nobody"
 
+
+_READ_BEHIND: Final = 8
+"""Requests that queue behind a parked one before nothing more is read: whoever reads nothing hears of no end."""
 
 _CLOSE: Final = "connection: close\r\n"
 _KEEP_ALIVE: Final = "connection: keep-alive\r\n"
@@ -85,6 +91,7 @@ class EdgeConnection(HttpToolsProtocol):
         self._drained = 0
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
+        self._standing: Parked | OpenStream | None = None
         self._client_host = ""
         self._scheme = "http"
 
@@ -109,6 +116,9 @@ class EdgeConnection(HttpToolsProtocol):
         self.outlet.connection_lost()
         super().connection_lost(exc)
         self.pipeline.clear()
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.lost()
 
     def shutdown(self) -> None:
         """End after what is in flight; at once when nothing is. Called by uvicorn."""
@@ -122,6 +132,13 @@ class EdgeConnection(HttpToolsProtocol):
             self._last = True
         else:
             self.transport.close()
+        if self._standing is not None:
+            self._standing.hasten()
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the server's graceful end has begun."""
+        return self._stopping
 
     def _is_busy(self) -> bool:
         """True while a request that has been handed over is not yet answered."""
@@ -152,15 +169,70 @@ class EdgeConnection(HttpToolsProtocol):
         """Start the cycle, or queue it behind the one in flight."""
         is_busy = self._is_busy()
         self.cycle = cycle
-        app = cast("ASGI3Application", _no_application)
         if not is_busy:
-            self._start_asgi_task(cycle, app)
+            self._start_cycle(cycle)
             return
-        self.pause_intake()
-        self.pipeline.appendleft((cycle, app))
+        self.pipeline.appendleft((cycle, _NO_APPLICATION))
+        self.pause_behind()
         if len(self.pipeline) >= self._limits.pipelined:
             cycle.keep_alive = False
             self._last = True
+
+    def _start_cycle(self, cycle: Cycle) -> None:
+        self._start_asgi_task(cycle, _NO_APPLICATION)
+
+    def pause_behind(self) -> None:
+        """Read no more while requests queue; a few of them where only a parked one is before them."""
+        if self._standing is None or len(self.pipeline) > _READ_BEHIND:
+            self.pause_intake()
+        else:
+            self.resume_intake()
+
+    # What comes later
+
+    def park(
+        self, before: object, method: str, response: Response, pending: Pending, *, keep: bool, http10: bool
+    ) -> None:
+        """Let `pending`, the body of `response`, stand where `before` stood until its answer comes."""
+        holder = self.runtime.holder(self.loop)
+        parked = Parked(self, method, response, pending, holder, keep=keep, http10=http10)
+        self._stand(before, parked)
+        if self.transport.is_closing():
+            parked.lost()
+        else:
+            holder.after_commit(parked.begin)
+
+    def open_stream(self, before: object, response: Response, stream: Stream, *, keep: bool, http10: bool) -> None:
+        """Send the head, and let `stream` stand where `before` stood. Raises HeadError, with nothing sent."""
+        keep = keep and not http10
+        head = self.head_of(response, None, chunked=not http10, keep=keep, http10=http10)
+        opened = OpenStream(self, stream, self._limits.stream_unsent_bytes, keep=keep, chunked=not http10)
+        self._stand(before, opened)
+        self.transport.write(head)
+        opened.begin(self.runtime.holder(self.loop).nudge)
+
+    def end_stream(self, opened: OpenStream) -> None:
+        """All of a stream is written."""
+        self._standing = None
+        self.answered(keep=opened.keep_alive, unread=False)
+
+    def _stand(self, before: object, standing: Parked | OpenStream) -> None:
+        self._put_in_place(before, standing)
+        self._standing = standing
+        self.pause_behind()
+
+    def _put_in_place(self, before: object, after: object) -> None:
+        """Let `after` be answered instead of `before`; where requests queue, the last of those stays the last."""
+        if self.cycle is before:
+            self.cycle = cast("RequestResponseCycle", after)
+
+    def send_parked(self, parked: Parked, response: Response) -> None:
+        """Send `response` by the rules of every answer."""
+        raise NotImplementedError
+
+    def send_held(self, answer: HeldAnswer, response: Response) -> None:
+        """Write `response`, whose body is bytes, and go on with the next request."""
+        raise NotImplementedError
 
     def head_of(self, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool) -> bytes:
         """The head as bytes; raises HeadError."""
@@ -279,3 +351,6 @@ class EdgeConnection(HttpToolsProtocol):
 async def _no_application(*_: object) -> NoReturn:
     msg = "a cycle answers by a face and calls no application"
     raise RuntimeError(msg)
+
+
+_NO_APPLICATION: Final = cast("ASGI3Application", _no_application)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -22,7 +23,7 @@ from holdfast.edge.intake import ClientGoneError, Intake, RefusedError, receive,
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet, close_body
 from holdfast.edge.settings import Slow
-from holdfast.wire.exchange import Face, Request, Response
+from holdfast.wire.exchange import Face, Pending, Request, Response, Stream
 
 __all__ = ["Arrival", "Connection", "Cycle", "failure_of"]
 
@@ -53,6 +54,16 @@ class Connection(Protocol):
 
     def answered(self, *, keep: bool, unread: bool) -> None:
         """The answer is sent; go on with the next request, or close (politely where a body is `unread`)."""
+        ...
+
+    def park(
+        self, before: object, method: str, response: Response, pending: Pending, *, keep: bool, http10: bool
+    ) -> None:
+        """Let `pending`, the body of `response`, stand where `before` stood until its answer comes."""
+        ...
+
+    def open_stream(self, before: object, response: Response, stream: Stream, *, keep: bool, http10: bool) -> None:
+        """Send the head, and let `stream` stand where `before` stood. Raises HeadError, with nothing sent."""
         ...
 
 
@@ -164,11 +175,15 @@ class Cycle(RequestResponseCycle):
     async def _call(self, face: Face) -> Response:
         request = self.request
         runtime = self.connection.runtime
-        if isinstance(request.body, bytes) and face.is_brief(request):
-            # What it may read of others' changes must be sure, since nobody asks that of its answer.
-            runtime.holder(self.connection.loop).flush()
-            return face(request)
-        return await runtime.run(partial(_answer, face, request), partial(_undo, request))
+        holder = runtime.holder(self.connection.loop)
+        try:
+            if isinstance(request.body, bytes) and face.is_brief(request):
+                # What it may read of others' changes must be sure, since nobody asks that of its answer.
+                holder.flush()
+                return face(request)
+            return await runtime.run(partial(_answer, face, request), partial(_undo, request))
+        finally:
+            holder.nudge()
 
     async def _settle(self) -> None:
         syncer = self.connection.runtime.syncer(self.connection.loop)
@@ -180,8 +195,10 @@ class Cycle(RequestResponseCycle):
     async def _finish(self, response: Response) -> None:
         """Send `response`, whose files and iterator are closed whatever happens."""
         try:
-            if response.awaits_sync:
+            if response.awaits_sync and not isinstance(response.body, Pending):
                 await self._settle()
+            if self._leave_standing(response):
+                return
             keep = await self._send(response)
         except (ClientGoneError, asyncio.CancelledError):
             raise
@@ -218,8 +235,29 @@ class Cycle(RequestResponseCycle):
             await connection.outlet.send_parts(head, body, length or 0, self._starts)
         else:
             self._handed_over = True
-            await connection.outlet.send_chunks(head, body, self._starts, chunked=chunked)
+            chunks = cast("Iterator[bytes]", body)  # what comes later has been left to the connection
+            await connection.outlet.send_chunks(head, chunks, self._starts, chunked=chunked)
         return keep
+
+    def _leave_standing(self, response: Response) -> bool:
+        """Leave what comes later to the connection, which needs no task for it; False for what is to be sent now."""
+        body = response.body
+        method = self.request.method
+        if isinstance(body, (bytes, list)) or not isinstance(body, (Pending, Stream)):
+            return False
+        if not self.intake.complete:
+            msg = "a request was refused with a body that comes later"
+            raise TypeError(msg)
+        http10 = self.arrival.http10
+        if isinstance(body, Pending):
+            self.connection.park(self, method, response, body, keep=self.keep_alive, http10=http10)
+        elif method == "HEAD" or response.status in BODILESS:
+            return False
+        elif self.connection.transport.is_closing():
+            raise ClientGoneError
+        else:
+            self.connection.open_stream(self, response, body, keep=self.keep_alive, http10=http10)
+        return True
 
     def _starts(self) -> None:
         self.response_started = True

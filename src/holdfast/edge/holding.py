@@ -7,25 +7,30 @@ Theory of operation: the hot path calls faces through `call`, inside which the s
 that does has a flush scheduled, which runs when the loop has seen to all that was readable; an answer
 that awaits a sync waits for it as a HeldAnswer, other answers go out at once. The store's turn to write is held from
 the first change to the flush: so nothing in between may wait for a thread, and a flush comes early after
-`_MOST_CALLS` calls, for the sake of those threads and other processes that wait for the turn.
+`_MOST_CALLS` calls, for the sake of those threads and other processes that wait for the turn. What is parked is
+started, hastened and given up through `run`, under the same rules; each flush tells the heart that beats for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol, TypeVar
 
 from holdfast.edge.heads import problem
-from holdfast.edge.settings import Settle
+from holdfast.edge.heart import Heart
+from holdfast.edge.settings import Pulse, Settle
 from holdfast.edge.settling import Syncer
 from holdfast.store.protocol import StoreFullError
 from holdfast.wire.exchange import Face, Request, Response
 
-__all__ = ["HeldAnswer", "Holder", "unkept"]
+__all__ = ["HeldAnswer", "Holder", "Unheard", "unkept"]
 
 logger = logging.getLogger("holdfast.edge")
+
+T = TypeVar("T")
 
 _MOST_CALLS: Final = 64
 """Calls of faces between the first held change and the flush, at most: some milliseconds."""
@@ -35,7 +40,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 """Methods that change nothing (RFC 9110 section 9.2.1, RFC 4918 section 9.1), so there is nothing to hold."""
 
 
-class _Unheard:
+class Unheard:
     """In the place of the event that tells a cycle of its client: a held answer is not told."""
 
     def set(self) -> None:
@@ -55,7 +60,7 @@ class HeldAnswer:
 
     __slots__ = ("connection", "disconnected", "http10", "keep_alive", "method", "response", "response_complete")
 
-    message_event: ClassVar = _Unheard()
+    message_event: ClassVar = Unheard()
 
     def __init__(self, connection: Connection, method: str, response: Response, *, keep: bool, http10: bool) -> None:
         """`method` is that of the request; `keep` and `http10` are for the Connection field."""
@@ -71,12 +76,14 @@ class HeldAnswer:
 class Holder:
     """One per server and loop; used from the loop's thread only."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settle: Settle, syncer: Syncer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, settle: Settle, syncer: Syncer, pulse: Pulse) -> None:
         """Hold nothing yet."""
         self._loop = loop
         self._settle = settle
         self._syncer = syncer
+        self.nudge = Heart(loop, pulse, self).nudge
         self._answers: list[HeldAnswer] = []
+        self._begins: list[Callable[[Response | None], None]] = []
         self._calls = 0
         self._is_scheduled = False
 
@@ -92,8 +99,31 @@ class Holder:
             with self._settle.hold():
                 return face(request)
         finally:
+            if not self._calls:
+                if self._settle.has_held:
+                    self._schedule()
+                else:
+                    self.nudge()  # it may have been committed at once
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do what no face does, whose changes may be held too. Not to be called inside itself."""
+        if self._calls:
+            self._calls += 1
+            if self._calls > _MOST_CALLS:
+                self.flush()
+        try:
+            with self._settle.hold():
+                return work()
+        finally:
             if not self._calls and self._settle.has_held:
                 self._schedule()
+
+    def after_commit(self, begin: Callable[[Response | None], None]) -> None:
+        """Call `begin` once what is held is committed, at once where nothing is; where it is undone, with the answer to give."""
+        if self._settle.has_held:
+            self._begins.append(begin)
+        else:
+            begin(None)
 
     def must_wait(self) -> bool:
         """True when an answer that promises durability must not be sent yet."""
@@ -118,22 +148,38 @@ class Holder:
     def flush(self) -> bool:
         """Commit now and send, or have synced, what waits for it; False when nothing of it was kept."""
         answers, self._answers = self._answers, []
-        self._calls = 0
+        calls, self._calls = self._calls, 0
         try:
             self._settle.commit_held()
         except StoreFullError as error:
             logger.error("%s; requests were answered 507", error)  # noqa: TRY400 - where it was raised tells nothing more
-            _send(answers, no_room())
+            self._undo(answers, no_room())
             return False
         except Exception:
             logger.exception("what was changed could not be committed; its requests were answered 503")
-            _send(answers, unkept())
+            self._undo(answers, unkept())
             return False
         if answers and self._syncer.is_needed():
             self._syncer.call_after(partial(_settled, answers))
         else:
             _send(answers)
+        if self._begins:
+            self._begin()
+        if calls:
+            self.nudge()
         return True
+
+    def _begin(self, instead: Response | None = None) -> None:
+        begins, self._begins = self._begins, []
+        for begin in begins:
+            try:
+                begin(instead)
+            except Exception:
+                logger.exception("a request could not be parked")  # the others still can
+
+    def _undo(self, answers: list[HeldAnswer], instead: Response) -> None:
+        _send(answers, instead)
+        self._begin(instead)
 
 
 def no_room() -> Response:

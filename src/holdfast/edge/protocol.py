@@ -27,11 +27,12 @@ from holdfast.edge.connection import EdgeConnection, Mode, Phase, connection_fie
 from holdfast.edge.cycle import Arrival, Cycle, failure_of
 from holdfast.edge.heads import BODILESS, HeadError, body_length, encode_head, problem
 from holdfast.edge.holding import HeldAnswer, unkept
+from holdfast.edge.parking import Parked
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import SMALL_BYTES, TruncatedError, close_body, read_small
 from holdfast.edge.settings import Slow
 from holdfast.edge.target import BadRequestError, body_length_of, check_host, split_target
-from holdfast.wire.exchange import Face, FileRegion, Headers, Request, Response
+from holdfast.wire.exchange import Face, Headers, Pending, Request, Response
 
 __all__ = ["HoldfastProtocol", "protocol_class"]
 
@@ -229,6 +230,8 @@ class HoldfastProtocol(EdgeConnection):
         self.expect_100_continue = _expects_continue(headers)
         super().on_headers_complete()
         self.headers = _NOWHERE
+        if self._standing is not None:
+            self.pause_behind()
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
@@ -284,15 +287,9 @@ class HoldfastProtocol(EdgeConnection):
                 response = self._holder.call(face, request)
         except Exception as error:  # noqa: BLE001 - whatever a face raises is answered
             response = failure_of(face, error)
-        body = response.body
-        if not isinstance(body, bytes):
-            length = body_length(body) if isinstance(body, list) else None
-            if length is None or length > SMALL_BYTES or not self._read_in(response):
-                if response.awaits_sync and not self._holder.flush():
-                    close_body(body)
-                    response = unkept()
-                self._answer_cold(response)
-                return
+        if not isinstance(response.body, bytes) and not _read_in(response, request.method):
+            self._answer_later(response)
+            return
         if response.awaits_sync and self._holder.must_wait():
             self._hold(response)
         else:
@@ -307,22 +304,57 @@ class HoldfastProtocol(EdgeConnection):
     def send_held(self, answer: HeldAnswer, response: Response) -> None:
         """Write `response`, and go on with the next request."""
         answer.response_complete = True
+        self._standing = None
         if self.transport.is_closing():
             return
         self._write_whole(response, answer.method, keep=answer.keep_alive, http10=answer.http10)
         if answer.keep_alive:
             self.go_on()
 
-    def _read_in(self, response: Response) -> bool:
-        """Put the bytes of small files into the body itself; False where they cannot be read."""
-        parts = cast("list[bytes | FileRegion]", response.body)
-        if self._request.method == "HEAD":
-            return False
-        try:
-            response.body = read_small(parts)
-        except (OSError, TruncatedError):
-            return False
-        return True
+    def _answer_later(self, response: Response) -> None:
+        """Answer what is not all bytes: by a cycle, or when the answer itself comes."""
+        body = response.body
+        if not isinstance(body, list) and isinstance(body, Pending):
+            method = self._request.method
+            self.park(self.cycle, method, response, body, keep=not self._last, http10=self._http10)
+            return
+        cycle = self._complete_cycle()
+        cycle.preset = self._committed(response)
+        self._go_cold(cycle)
+
+    def _committed(self, response: Response) -> Response:
+        """`response`, once what it promises is committed; or the one that says that it was undone."""
+        if response.awaits_sync and not self._holder.flush():
+            close_body(response.body)
+            return unkept()
+        return response
+
+    def send_parked(self, parked: Parked, response: Response) -> None:
+        """Send the answer of a parked request; TypeError where it is Pending again."""
+        body = response.body
+        if not isinstance(body, (bytes, list)) and isinstance(body, Pending):
+            msg = "the answer of a parked request is Pending"
+            raise TypeError(msg)
+        if self.transport.is_closing():
+            close_body(body)
+        elif not isinstance(body, bytes) and not _read_in(response, parked.method):
+            self._send_by_cycle(parked, self._committed(response))
+        elif response.awaits_sync and self._holder.must_wait():
+            parked.response = response
+            self._holder.add(parked)
+        else:
+            self.send_held(parked, response)
+
+    def _send_by_cycle(self, parked: Parked, response: Response) -> None:
+        """Put a cycle that sends `response` where the parked request stands, before all that queue behind it."""
+        parked.response_complete = True
+        self._standing = None
+        arrival = Arrival(length=0, expects_continue=False, http10=parked.http10, keep=parked.keep_alive)
+        cycle = Cycle(self, arrival, Request(parked.method, "", Headers(), None), None)
+        cycle.preset = response
+        cycle.intake.finish()
+        self._put_in_place(parked, cycle)
+        self._start_cycle(cycle)
 
     def _write_whole(self, response: Response, method: str, *, keep: bool, http10: bool) -> None:
         """Write an answer whose body is bytes; close where it is the last."""
@@ -352,10 +384,17 @@ class HoldfastProtocol(EdgeConnection):
         self._request.body = b""
         return cycle
 
-    def _answer_cold(self, response: Response) -> None:
-        cycle = self._complete_cycle()
-        cycle.preset = response
-        self._go_cold(cycle)
+
+def _read_in(response: Response, method: str) -> bool:
+    """Put the bytes of small files into the body itself; False where that cannot be, or is not to be."""
+    parts = response.body
+    if not isinstance(parts, list) or method == "HEAD" or (body_length(parts) or 0) > SMALL_BYTES:
+        return False
+    try:
+        response.body = read_small(parts)
+    except (OSError, TruncatedError):
+        return False
+    return True
 
 
 def _expects_continue(headers: Headers) -> bool:

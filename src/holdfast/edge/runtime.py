@@ -49,7 +49,7 @@ class Runtime:
     def holder(self, loop: asyncio.AbstractEventLoop) -> Holder:
         """The holder of this server."""
         if self._holder is None:
-            self._holder = Holder(loop, self.config.settle, self.syncer(loop))
+            self._holder = Holder(loop, self.config.settle, self.syncer(loop), self.config.pulse)
         return self._holder
 
     def defaults(self, fields: list[tuple[bytes, bytes]]) -> str:

@@ -7,6 +7,7 @@ password scheme; they come in as the small protocols below.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -88,6 +89,16 @@ class Pulse(Protocol):
         ...
 
 
+class _Still:
+    """Nothing is ever parked or streamed."""
+
+    is_wanted: bool = False
+
+    def beat(self) -> float:
+        """Nothing is due, and nobody asks."""
+        return math.inf
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much one client may ask, send or keep waiting. Sizes in bytes, spans in seconds."""
 
@@ -109,6 +120,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a connection may stay open without a request."""
     stall_s: float = 60.0
     """How long a client may take no byte of an answer."""
+    stream_unsent_bytes: int = 256 * 1024
+    """How much of a stream may wait for a client that takes too little; beyond, the connection is cut off."""
     linger_s: float = 2.0
     """How long the rest of a refused body is read and dropped, so that the client can read the answer."""
     linger_bytes: int = 1024 * 1024
@@ -134,6 +147,8 @@ class EdgeConfig:
     settle: Settle
     new_upload: Callable[[], Upload]
     """Stages an empty upload; called on a thread; may raise OSError."""
+    pulse: Pulse = field(default_factory=_Still)
+    """Needed where a face answers with Pending or Stream."""
     limits: Limits = field(default_factory=Limits)
     threads: int = 16
     """How many faces and disk writes may be at work at once."""

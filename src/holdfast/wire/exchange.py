@@ -7,7 +7,7 @@ the face (at once or on a thread), and sends the Response. Neither knows the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import msgspec
 
@@ -90,6 +90,7 @@ class FileRegion(msgspec.Struct):
     length: int
 
 
+@runtime_checkable
 class Pending(Protocol):
     """In the place of a body: the answer is not known yet, and the request is parked until it is.
 
@@ -126,6 +127,7 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A body that comes as things happen. Every call comes from the edge's thread and must be brief."""
 
