@@ -173,6 +173,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, Meta(description="Seconds that requests under way are given to end when the server is stopped.")
     ] = 10.0
 
+    session_s: Annotated[
+        float,
+        Meta(
+            ge=60,
+            le=366 * _DAY_S,
+            description="Seconds that a login in the browser lasts; a new password ends it before.",
+        ),
+    ] = 12 * 3600.0
     max_password_checks: Annotated[
         Parallel, Meta(description="Passwords hashed at once in each process; each takes 64 MiB for about 50 ms.")
     ] = 2

@@ -14,7 +14,9 @@ from datetime import timedelta
 from socket import socket
 from typing import Final
 
-from holdfast.access.authenticator import CHALLENGE, Authenticator, NeedsWork
+from holdfast.access.authenticator import Authenticator, NeedsWork
+from holdfast.access.identification import Identification
+from holdfast.access.sessions import KEY_NAME, Sessions, load_key
 from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.clock import Clock
 from holdfast.config import Durability, Settings
@@ -28,6 +30,8 @@ from holdfast.edge.workers import supervise
 from holdfast.faces.api.call import ApiSite
 from holdfast.faces.api.events import event_writer
 from holdfast.faces.api.face import DOCUMENTS, ApiFace
+from holdfast.faces.dashboard.face import DashboardFace
+from holdfast.faces.dashboard.pages import ADDRESSES
 from holdfast.faces.home import home
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
@@ -50,17 +54,17 @@ _logger = logging.getLogger("holdfast.server")
 
 
 class _Identifier:
-    """The Authenticator, in the edge's words."""
+    """The Identification, in the edge's words."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    def __init__(self, identification: Identification) -> None:
+        self._identification = identification
 
     def identify_now(self, head: Request) -> Principal | Slow | None:
-        found = self._authenticator.identify_now(head.headers.get(b"authorization"), head.client)
+        found = self._identification.identify_now(head)
         return SLOW if isinstance(found, NeedsWork) else found
 
     def identify_slowly(self, head: Request) -> Principal | None:
-        return self._authenticator.identify_slowly(head.headers.get(b"authorization"), head.client)
+        return self._identification.identify_slowly(head)
 
 
 class Sweeper:
@@ -100,7 +104,7 @@ class Application:
     def __init__(
         self, settings: Settings, listed_users: Sequence[UserRecord] = (), *, clock: Clock | None = None
     ) -> None:
-        """Open the store and the folder; raises StoreError, FolderUnusableError or UsersFileError in plain words.
+        """Open the store and the folder; raises StoreError, FolderUnusableError, UsersFileError or SessionKeyError in plain words.
 
         `clock` is the source of time, for tests that move it.
         """
@@ -134,7 +138,13 @@ class Application:
         authenticator = Authenticator(
             users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
         )
-        webdav = WebDavFace(self.site, challenge=CHALLENGE, retry_after_s=authenticator.retry_after_s)
+        sessions = (
+            None
+            if authenticator.is_open
+            else Sessions(load_key(state / KEY_NAME), self.store.clock, settings.session_s)
+        )
+        identification = Identification(authenticator, sessions)
+        webdav = WebDavFace(self.site, unknown=identification.answer_unknown)
         api = ApiFace(
             ApiSite(
                 registry=LockRegistry(self.service, self.store),
@@ -142,19 +152,30 @@ class Application:
                 clock=self.store.clock,
                 resolve=self.site.resolve,
                 is_served=lambda resource: resource.is_at_or_below(MOUNT),
+                mount=MOUNT,
+                is_open=identification.is_open,
             ),
-            challenge=CHALLENGE,
-            retry_after_s=authenticator.retry_after_s,
+            unknown=identification.answer_unknown,
         )
+        dashboard = DashboardFace(identification)
         self.edge = EdgeConfig(
-            route=mounted({MOUNT.text: webdav, "/api": api, **dict.fromkeys(DOCUMENTS, api)}, star=webdav),
-            identifier=_Identifier(authenticator),
+            route=mounted(
+                {
+                    MOUNT.text: webdav,
+                    "/api": api,
+                    **dict.fromkeys(DOCUMENTS, api),
+                    **dict.fromkeys(ADDRESSES, dashboard),
+                },
+                star=webdav,
+                front=dashboard,
+            ),
+            identifier=_Identifier(identification),
             settle=self.store,
             new_upload=self.folder.staging.new,
             limits=_edge_limits(settings),
             threads=settings.threads,
         )
-        self.home = home(MOUNT)
+        self.home = home()
         self._sweeper = Sweeper(
             self.service, every_s=settings.sweep_every_s, keep_events=timedelta(seconds=settings.events_kept_s)
         )
@@ -179,7 +200,7 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
     `on_ready` is given the base URL once requests are answered.
 
     The state folder must be claimed by the caller. Raises ListeningError, StoreError,
-    FolderUnusableError or UsersFileError, each in plain words.
+    FolderUnusableError, UsersFileError or SessionKeyError, each in plain words.
     """
     sockets = bind(settings.host, settings.port)
     url = base_url(settings.scheme, settings.host, sockets)

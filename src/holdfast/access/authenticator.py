@@ -28,6 +28,7 @@ import ipaddress
 import logging
 import secrets
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from concurrent.futures import Future
@@ -35,18 +36,15 @@ from hashlib import blake2b
 from math import ceil
 from typing import Final, TypeVar
 
-from holdfast.access.basic import BASIC_CHALLENGE, MAX_AUTHORIZATION_CHARACTERS, Credentials, parse_basic
+from holdfast.access.basic import MAX_AUTHORIZATION_CHARACTERS, Credentials, parse_basic
 from holdfast.access.passwords import Passwords
 from holdfast.access.throttle import Throttle
-from holdfast.access.tokens import BEARER_CHALLENGE, TokenRecord, is_bearer, parse_bearer, token_id
+from holdfast.access.tokens import TokenRecord, is_bearer, parse_bearer, token_id
 from holdfast.access.users_file import Admitted, UserRecord, UsersFile, UsersFileError
 from holdfast.clock import Clock
 from holdfast.core.access import ANONYMOUS, Principal
 
-__all__ = ["CHALLENGE", "NEEDS_WORK", "Authenticator", "NeedsWork"]
-
-CHALLENGE: Final = f"{BASIC_CHALLENGE}, {BEARER_CHALLENGE}"
-"""The WWW-Authenticate value of every 401: both schemes, the one of people and their programs first (RFC 9110 section 11.6.1)."""
+__all__ = ["NEEDS_WORK", "Authenticator", "NeedsWork"]
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -153,6 +151,17 @@ class Authenticator:
         if pending is not None:
             return pending.result()
         return self._settle(mine, digest, authorization, client)
+
+    def find_now(self, name: str) -> UserRecord | NeedsWork | None:
+        """The user of this name as the users file has them now; None without one, NEEDS_WORK for `find_slowly`. No I/O."""
+        if self._file is not None and self._clock.now_us() >= self._look_at_us:
+            return NEEDS_WORK
+        return self._users.get(name)
+
+    def find_slowly(self, name: str) -> UserRecord | None:
+        """The same at any cost: the users file is looked at where a second has passed since it was."""
+        self._look_for_changes()
+        return self._users.get(unicodedata.normalize("NFC", name))
 
     def retry_after_s(self, authorization: str | None, client: str) -> int:
         """Whole seconds until credentials like these would be looked at again; 0 when at once. No I/O.

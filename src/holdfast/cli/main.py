@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from holdfast import __version__
+from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
@@ -33,6 +34,7 @@ _REFUSALS = (
     FolderClaimedError,
     FolderUnusableError,
     ListeningError,
+    SessionKeyError,
     SettingsError,
     StateError,
     StoreError,

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.access.sessions import KEY_NAME
 from holdfast.config import DATABASE_NAME
 from holdfast.core.paths import ResourcePath
 from holdfast.server import MOUNT
@@ -24,7 +25,7 @@ from holdfast.store.sqlite.inspection import Finding, Level, inspect_database, p
 
 __all__ = ["StateReport", "check_state"]
 
-_PRIVATE: Final = (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", CLAIM_NAME)
+_PRIVATE: Final = (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm", CLAIM_NAME, KEY_NAME)
 _SHOWN: Final = 3
 
 

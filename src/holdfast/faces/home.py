@@ -1,4 +1,4 @@
-"""Everything beside the served folder that needs no credentials: the front page, explanations, health.
+"""What needs no credentials and stands beside all faces: explanations, health.
 
 Owns: those few routes, as an ASGI application. Must not know: locks, files, who is asking.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast.core.paths import ResourcePath
 from holdfast.wire.problem import render_refusal
 from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_problem_page
 
@@ -25,15 +24,10 @@ _PAGE_FIELDS = {
 }
 
 
-def home(mount: ResourcePath) -> ASGIApp:
-    """The application; its front page leads to the listing of the folder at `mount`."""
-
-    async def front(_request: Request) -> Response:
-        return RedirectResponse(mount.href(collection=True), status_code=302)
-
+def home() -> ASGIApp:
+    """The application."""
     return Starlette(
         routes=[
-            Route("/", front),
             Route("/problems/locked", _explain_locked),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),

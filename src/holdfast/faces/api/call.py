@@ -39,7 +39,8 @@ T = TypeVar("T")
 class ApiSite(msgspec.Struct, frozen=True):
     """What the face serves. `resolve` makes a raw URL path canonical, as every other face does (InvalidPathError).
 
-    `is_served` tells a resource whose entity tag is known here, so that conditions about it can be judged.
+    `is_served` tells a resource whose entity tag is known here, so that conditions about it can be judged. `mount` is where
+    the served folder stands; on an `is_open` server nobody needs to log in.
     """
 
     registry: LockRegistry
@@ -47,6 +48,8 @@ class ApiSite(msgspec.Struct, frozen=True):
     clock: Clock
     resolve: Callable[[str], ResourcePath]
     is_served: Callable[[ResourcePath], bool]
+    mount: ResourcePath
+    is_open: bool
 
 
 class Call:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from holdfast.access.unknown import answer_unknown
+from holdfast.access.unknown import UnknownAnswer
 from holdfast.faces.api import openapi, page
 from holdfast.faces.api.call import MAX_BODY_BYTES, ApiSite, Call, too_large
 from holdfast.faces.api.errors import EXPECTED_ERRORS, RefusalError, as_refusal, render
@@ -25,14 +25,10 @@ DOCUMENTS: Final[dict[str, Callable[[], Response]]] = {"/openapi.json": openapi.
 class ApiFace:
     """The face over one ApiSite; satisfies `wire.exchange.Face`. Safe from any thread."""
 
-    def __init__(self, site: ApiSite, *, challenge: str, retry_after_s: Callable[[str | None, str], int]) -> None:
-        """`challenge` is the WWW-Authenticate value of a 401 (RFC 9110 section 11.6.1).
-
-        `retry_after_s` tells, of an Authorization field and a peer, how long its guesses are slowed; 0: not.
-        """
+    def __init__(self, site: ApiSite, *, unknown: Callable[[Request], UnknownAnswer]) -> None:
+        """`unknown` tells what is answered to a request without a principal."""
         self._site = site
-        self._challenge = challenge
-        self._retry_after_s = retry_after_s
+        self._unknown_answer = unknown
 
     def admit(self, head: Request) -> Response | None:
         """Refuse a body that is too large, or that nobody would read, before it comes."""
@@ -93,8 +89,7 @@ class ApiFace:
         return Call(self._site, request, request.principal, lock_id), route
 
     def _unknown(self, request: Request) -> RefusalError:
-        sent = request.headers.get(b"authorization")
-        answer = answer_unknown(sent, self._retry_after_s(sent, request.client), self._challenge)
+        answer = self._unknown_answer(request)
         return RefusalError(answer.status, answer.detail, headers=answer.headers)
 
 

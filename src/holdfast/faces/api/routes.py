@@ -35,6 +35,7 @@ from holdfast.faces.api.bodies import (
     TakeOverBody,
 )
 from holdfast.faces.api.call import Call
+from holdfast.faces.api.session import SessionBody, session
 from holdfast.wire.exchange import Response
 from holdfast.wire.locked import LockedProblem
 
@@ -309,6 +310,16 @@ ROUTES: Final[tuple[Route, ...]] = (
                 EndedProblem,
             ),
         },
+    ),
+    Route(
+        method="GET",
+        path="/api/session",
+        name="describeSession",
+        summary="Who you are",
+        description="Your name here, your grants, and what a page has to know about this server.",
+        handle=session,
+        needs="to be logged in, on a server with users",
+        statuses={200: Said("Who is asking, and of what server.", SessionBody)},
     ),
 )
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.access.unknown import answer_unknown
+from holdfast.access.unknown import UnknownAnswer
 from holdfast.core.access import Role
 from holdfast.core.paths import InvalidPathError
 from holdfast.faces.webdav.answers import refusal_answer
@@ -66,14 +66,10 @@ ALLOW: Final = ", ".join(["OPTIONS", *METHODS])
 class WebDavFace:
     """The face over one Site; satisfies `wire.exchange.Face`. Safe from any thread."""
 
-    def __init__(self, site: Site, *, challenge: str, retry_after_s: Callable[[str | None, str], int]) -> None:
-        """`challenge` is the WWW-Authenticate value of a 401 (RFC 9110 section 11.6.1).
-
-        `retry_after_s` tells, of an Authorization field and a peer, how long its guesses are slowed; 0: not.
-        """
+    def __init__(self, site: Site, *, unknown: Callable[[Request], UnknownAnswer]) -> None:
+        """`unknown` tells what is answered to a request without a principal."""
         self._site = site
-        self._challenge = challenge
-        self._retry_after_s = retry_after_s
+        self._unknown_answer = unknown
 
     def admit(self, head: Request) -> Response | None:
         """Refuse before the body is read what would be refused after: credentials, rights, conditions, locks."""
@@ -135,8 +131,7 @@ class WebDavFace:
         return Call(self._site, request, resource, request.principal), method
 
     def _unknown(self, request: Request) -> RefusalError:
-        sent = request.headers.get(b"authorization")
-        answer = answer_unknown(sent, self._retry_after_s(sent, request.client), self._challenge)
+        answer = self._unknown_answer(request)
         return RefusalError(answer.status, answer.detail, headers=answer.headers)
 
     def _judge_head(self, head: Request) -> Response | None:
