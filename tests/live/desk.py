@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from holdfast.core.model import Depth, Event, EventKind, LockScope
 from holdfast.core.paths import ResourcePath
@@ -11,11 +11,27 @@ from holdfast.live.feed import Feed
 from holdfast.store.memory import MemoryStore
 from holdfast.testing.manual_time import ManualTime
 
-__all__ = ["Ears", "World", "everything"]
+__all__ = ["Ears", "World", "event_on", "everything"]
 
 
 def everything(event: Event) -> bool:
     return True
+
+
+def event_on(root: str, at: datetime, kind: EventKind = EventKind.GRANTED) -> Event:
+    return Event(
+        seq=0,
+        at=at,
+        kind=kind,
+        lock_id=f"on-{root.rpartition('/')[2]}",
+        root=ResourcePath(root),
+        scope=LockScope.EXCLUSIVE,
+        depth=Depth.ZERO,
+        holder="anna",
+        actor="anna",
+        reason="",
+        fencing_token=1,
+    )
 
 
 class Ears:
@@ -83,24 +99,9 @@ class World:
         with self.store.write() as tx:
             before = tx.latest_seq()
             for root in roots:
-                tx.append(self._event(root, kind))
+                tx.append(event_on(root, tx.now, kind))
         with self.store.read() as tx:
             return tx.events_after(before, len(roots))
-
-    def _event(self, root: str, kind: EventKind) -> Event:
-        return Event(
-            seq=0,
-            at=self.store.now(),
-            kind=kind,
-            lock_id=f"on-{root.rpartition('/')[2]}",
-            root=ResourcePath(root),
-            scope=LockScope.EXCLUSIVE,
-            depth=Depth.ZERO,
-            holder="anna",
-            actor="anna",
-            reason="",
-            fencing_token=1,
-        )
 
     def tell(self, *roots: str, kind: EventKind = EventKind.GRANTED) -> None:
         """Let it happen, and publish it at once, as the pulse does."""
