@@ -84,11 +84,11 @@ class Ears:
 class World:
     """A memory store, and a feed over it that writes each event as its lock's id."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, tell: Callable[[Event], bytes] | None = None, **settings: object) -> None:
         self.time = ManualTime()
         self.store = MemoryStore(self.time.clock())
         self.written: list[int] = []
-        self.feed = Feed(self.store, self._tell, **settings)  # type: ignore[arg-type]
+        self.feed = Feed(self.store, tell or self._tell, **settings)  # type: ignore[arg-type]
 
     def _tell(self, event: Event) -> bytes:
         self.written.append(event.seq)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from holdfast.config import Durability
 from holdfast.core.model import Event
 from holdfast.live.feed import PAGE, Feed
 from holdfast.live.pulse import LOOK_S, LivePulse
-from holdfast.store.protocol import Store
+from holdfast.store.protocol import Store, StoreError
 from holdfast.store.sqlite import SqliteStore
 from tests.live.desk import Ears, World, event_on, everything
 
@@ -23,11 +25,18 @@ class Waiting:
         self.is_empty = False
         self.told: list[int] = []
         self.looks = 0
+        self.fails = False
+        self.answers: list[Callable[[], None]] = []
         self.due_at: datetime | None = None
         self.is_asked_at: list[datetime] = []
 
     def concern(self, events: Sequence[Event]) -> None:
+        if self.fails:
+            self.fails = False
+            raise StoreError
         self.told.extend(event.seq for event in events)
+        if self.answers:
+            self.answers.pop()()
 
     def look_again(self) -> None:
         self.looks += 1
@@ -177,3 +186,37 @@ def test_nobody_is_told_of_what_is_not_committed_yet(tmp_path: Path) -> None:
         store.commit_held()
         pulse.beat()
         assert ears.seqs == line.told == [1]
+
+
+def test_whose_turn_has_come_does_not_wait_for_all_who_listen(tmp_path: Path) -> None:
+    """What the line changes is to be committed at once; readers hear of its cause at the next beat, and then of it."""
+    with closing(opened(tmp_path)) as store:
+        feed, line = Feed(store, lambda event: event.root.text.encode()), Waiting()
+        pulse = LivePulse(store, feed, line)
+        ears = Ears()
+        reader = feed.open(everything, None)
+        assert reader is not None
+        reader.start(ears)
+        pulse.beat()
+        append(store, "/a")
+        line.answers = [lambda: append(store, "/granted")]
+        with store.hold():
+            assert pulse.beat() == 0
+        assert ears.seqs == []
+        store.commit_held()
+        with store.hold():
+            assert pulse.beat() > 0
+        assert ears.seqs == line.told == [1, 2]
+
+
+def test_after_a_failure_everybody_is_looked_at_and_no_event_is_lost() -> None:
+    heard = Heard(is_waited=True)
+    ears = heard.world.listen()
+    heard.pulse.beat()
+    heard.world.happen("/a")
+    heard.line.fails = True
+    with pytest.raises(StoreError):
+        heard.pulse.beat()
+    heard.pulse.beat()
+    assert heard.line.looks == 2
+    assert ears.seqs == [1]

@@ -37,6 +37,12 @@ PAGE: Final = 500
 
 # A comment, and no empty line behind it: some clients take every empty line for an event.
 _COMMENT: Final = b":\n"
+_MOST_LOOKS: Final = 40 * PAGE
+"""How often at most a reader is asked about an event before others have their turn: some 20 ms."""
+
+_MOST_AT_ONCE: Final = 32 * 1024
+"""Bytes, and one event more, after which a reader is looked at again whether it has room."""
+
 _UNTOLD: Final = 1000
 """Events that were not for a reader, after which it is told how far it has got nonetheless."""
 
@@ -166,20 +172,24 @@ class Feed:
         """Send on what has happened: all events since the cursor, in order; none of them can be undone any more."""
         if not events:
             return
+        if len(self._live) * len(events) > _MOST_LOOKS:
+            self.reach(events[-1].seq)
+            return
         self._cursor = events[-1].seq
-        for reader in [reader for reader in self._live if not _has_room(reader)]:
-            # It reads them from the store once it has taken what it was sent: nothing piles up for a slow one.
-            del self._live[reader]
-            self._behind[reader] = None
-        self._deliver(list(self._live), events)
+        # One that is slow reads it from the store, once it has taken what it was sent: nothing piles up for it.
+        self._deliver([reader for reader in self._live if _has_room(reader)], events)
+        self._part()
 
     def reach(self, seq: int) -> None:
         """Move the cursor without the events between: the live readers that have not got there read them from the store."""
         self._cursor = seq
-        for reader in list(self._live):
-            if reader.position < seq:
-                del self._live[reader]
-                self._behind[reader] = None
+        self._part()
+
+    def _part(self) -> None:
+        """Let those that have not got as far as the cursor be behind."""
+        for reader in [reader for reader in self._live if reader.position < self._cursor]:
+            del self._live[reader]
+            self._behind[reader] = None
 
     def catch_up(self) -> bool:
         """Read one page for those that are behind; True where more is to be done at once.
@@ -192,17 +202,19 @@ class Feed:
         start = reader.position
         with self._store.read() as tx:
             page = tx.events_after(start, PAGE)
-            first = _first_kept(tx) if page and page[0].seq > start + 1 else 0
+            first = _first_kept(tx) if not page or page[0].seq > start + 1 else 0
         if first > start + 1:  # what it was about to read has been trimmed away since it began
             self._send(reader, _gap(start, first - 1))
             reader.position = first - 1
-        is_last = len(page) < PAGE
-        end = max(self._cursor, page[-1].seq if page else 0) if is_last else page[-1].seq
-        served = [other for other in self._behind if start <= other.position <= end and _has_room(other)]
+        last = page[-1].seq if page else start
+        served = [reader]
+        served += [o for o in self._behind if o is not reader and start <= o.position <= last and _has_room(o)]
+        del served[_MOST_LOOKS // PAGE :]
         self._deliver(served, page)
         for other in served:
             other.was_served = True
-            other.position = max(other.position, end)
+            if len(page) < PAGE and other.position == last:  # there is nothing more before the cursor
+                other.position = max(last, self._cursor)
             if other.position >= self._cursor and other in self._behind:
                 del self._behind[other]
                 self._live[other] = None
@@ -221,21 +233,32 @@ class Feed:
         return None
 
     def _deliver(self, readers: Iterable[Reader], events: Sequence[Event]) -> None:
-        """Send each reader what is for it, in one piece; every event is written once at most."""
-        if not events:
-            return
+        """Send each reader what is for it, as far as it has room; every event is written once at most."""
         written: dict[int, bytes] = {}
-        last = events[-1].seq
+
+        def text_of(event: Event) -> bytes:
+            text = written.get(event.seq)
+            if text is None:
+                text = written[event.seq] = _framed(event, self._tell(event))
+            return text
+
         for reader in readers:
             parts: list[bytes] = []
+            size = 0
             for event in events:
-                if event.seq > reader.position and reader.admits(event):
-                    text = written.get(event.seq)
-                    if text is None:
-                        text = written[event.seq] = _framed(event, self._tell(event))
-                    parts.append(text)
+                if event.seq <= reader.position:
+                    continue
+                reader.position = event.seq
+                if reader.admits(event):
+                    parts.append(text_of(event))
+                    size += len(parts[-1])
                     reader.told_seq = event.seq
-            reader.position = max(reader.position, last)
+                    if size >= _MOST_AT_ONCE:
+                        self._send(reader, b"".join(parts))
+                        parts.clear()
+                        size = 0
+                        if not _has_room(reader):
+                            break
             if parts:
                 self._send(reader, b"".join(parts))
 

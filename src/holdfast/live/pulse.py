@@ -56,6 +56,7 @@ class LivePulse:
         self._line = line
         self._version: int | None = None
         self._cursor: int | None = None
+        self._untold: list[Event] = []
 
     @property
     def is_wanted(self) -> bool:
@@ -66,12 +67,14 @@ class LivePulse:
         """Pass on what was committed, do what is due; seconds until the next call at the latest."""
         if not self.is_wanted:
             self._cursor = None
+            self._untold = []
             return _IDLE_S
-        is_behind = False
+        untold, self._untold = self._untold, []
+        self._feed.publish(untold)
         # What this thread holds may yet be undone, and would be seen: nobody is told of it before it is committed.
         if not self._store.has_held:
             self._look()
-            is_behind = self._feed.catch_up()
+        is_behind = self._store.has_held or self._feed.catch_up()
         now = self._store.now()
         instants = [instant for instant in (self._line.due(now), self._feed.due(now)) if instant is not None]
         if is_behind:
@@ -84,18 +87,20 @@ class LivePulse:
         version = self._store.version()
         if version == self._version and self._cursor is not None:
             return
-        self._version = version
+        # Where anything fails on the way, the next beat takes nothing for told.
+        start, self._cursor = self._cursor, None
+        events: list[Event] | None = None
         with self._store.read() as tx:
             latest = tx.latest_seq()
-            start = self._cursor
-            self._cursor = latest
-            if start is None or not 0 <= latest - start <= _MOST_PAGES * PAGE:
-                events = None
-            else:
+            if start is not None and 0 <= latest - start <= _MOST_PAGES * PAGE:
                 events = tx.events_after(start, _MOST_PAGES * PAGE) if latest > start else []
         if events is None:
             self._feed.reach(latest)
             self._line.look_again()
         elif events:
-            self._feed.publish(events)
             self._line.concern(events)
+            if self._store.has_held:  # somebody's turn has come, who is not to wait for all who listen
+                self._untold = events
+            else:
+                self._feed.publish(events)
+        self._cursor, self._version = latest, version
