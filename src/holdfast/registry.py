@@ -13,13 +13,14 @@ from datetime import timedelta
 
 import msgspec
 
+from holdfast import finding
 from holdfast.core.conditions import IfHeader, Submission
-from holdfast.core.conflicts import unexpired
 from holdfast.core.decisions import Effect, Reach, Refused, decide_write
-from holdfast.core.model import Break, Event, EventKind, Lock, LockScope
-from holdfast.core.paths import ROOT, ResourcePath
-from holdfast.service import AcquireRequest, Claim, LockService, WriteRequest
-from holdfast.store.protocol import ReadTransaction, Store, WriteTransaction
+from holdfast.core.model import Break, Event, EventKind, Lock, Waiter
+from holdfast.finding import Filter, Found, Key, Page, Past
+from holdfast.service import AcquireRequest, Claim, LockService, Queued, Stay, WriteRequest
+from holdfast.store.protocol import Store, WriteTransaction
+from holdfast.turns import counted
 
 __all__ = [
     "ENDLESS",
@@ -28,6 +29,7 @@ __all__ = [
     "Found",
     "Granted",
     "IdTaken",
+    "Key",
     "LockRegistry",
     "Miss",
     "Page",
@@ -35,9 +37,6 @@ __all__ = [
     "Renewal",
     "Ttl",
 ]
-
-_MOST_LOOKED_AT = 10_000  # locks or events that one page looks at; a page that finds few of them is shorter
-_CHUNK = 500
 
 
 class Endless(enum.Enum):
@@ -65,7 +64,7 @@ class Miss(enum.Enum):
 
 
 class IdTaken(msgspec.Struct, frozen=True):
-    """A lock with the chosen id is held, by another principal or as an answer to another request."""
+    """The chosen id is that of a lock which is held, or waited for, by another principal or for another request."""
 
     by_other: bool
 
@@ -75,13 +74,6 @@ class Granted(msgspec.Struct, frozen=True):
 
     lock: Lock
     is_new: bool = True
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A held lock, with the break that will end it, if any."""
-
-    lock: Lock
-    breaking: Break | None = None
 
 
 class BreakOrder(msgspec.Struct, frozen=True):
@@ -102,47 +94,6 @@ class Renewal(msgspec.Struct, frozen=True):
     lock_id: str
     token: str
     ttl: Ttl = None
-
-
-class Filter(msgspec.Struct, frozen=True):
-    """Which locks are looked for; all that is given must fit. `reason` is a part of it, in any case."""
-
-    resource: ResourcePath | None = None
-    covering: ResourcePath | None = None
-    under: ResourcePath | None = None
-    principal: str | None = None
-    scope: LockScope | None = None
-    reason: str | None = None
-
-    def admits(self, lock: Lock) -> bool:
-        """True where the lock fits."""
-        return (
-            (self.resource is None or lock.root == self.resource)
-            and (self.covering is None or lock.covers(self.covering))
-            and (self.under is None or lock.root.is_at_or_below(self.under))
-            and (self.principal is None or lock.principal == self.principal)
-            and (self.scope is None or lock.scope is self.scope)
-            and (self.reason is None or self.reason.casefold() in lock.reason.casefold())
-        )
-
-
-Key = tuple[str, str]
-"""The root and the id of a lock: its place in the order of pages."""
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some locks, in the order of root and id; `next_key` is None where no more can follow."""
-
-    found: list[Found]
-    next_key: Key | None
-
-
-class Past(msgspec.Struct, frozen=True):
-    """Some events, in order. What follows comes after `next_seq`; `more` is True where the page may not be the last."""
-
-    events: list[Event]
-    next_seq: int
-    more: bool
 
 
 class _UndoneError(Exception):
@@ -171,21 +122,26 @@ class LockRegistry:
         endless: bool = False,
         first: BreakOrder | None = None,
         may_break: Callable[[Lock], bool],
-    ) -> Granted | Refused | IdTaken | Event | Miss:
+        stay: Stay | None = None,
+    ) -> Granted | Refused | Queued | IdTaken | Event | Miss:
         """Grant a new lock, or the one that an earlier request with this `lock_id` was granted.
 
         An Event is how the lock with this id has ended: one id is one lock, so that a request which is
-        repeated late grants nothing that nobody waits for. `first` breaks another lock in the same step;
-        a Miss is about that one. Where the answer is not Granted, nothing was changed.
+        repeated late grants nothing that nobody waits for. `first` breaks another lock in the same step, passes the
+        line and takes no place in it; a Miss is about that one. Where the answer is neither Granted nor Queued, no
+        lock was changed.
+
+        With a `stay` the request takes a place in line, as in `LockService.acquire`. Whoever asks the same again with
+        the id of that place, has it; for everybody else the id is taken.
         """
-        if lock_id is None and first is None:
+        if lock_id is None and first is None and stay is None:
             refused = self._service._foresee_conflict(request)
             if refused is not None:
                 return refused
         try:
             with self._store.write() as tx:
-                answer = self._acquire(tx, request, lock_id, first, may_break, endless=endless)
-                if isinstance(answer, Granted) or first is None:
+                answer = self._acquire(tx, request, lock_id, first, may_break, stay, endless=endless)
+                if isinstance(answer, Granted | Queued) or first is None:
                     return answer
                 raise _UndoneError(answer)  # noqa: TRY301 - it must pass out of the transaction
         except _UndoneError as undone:
@@ -198,20 +154,29 @@ class LockRegistry:
         lock_id: str | None,
         first: BreakOrder | None,
         may_break: Callable[[Lock], bool],
+        stay: Stay | None,
         *,
         endless: bool,
-    ) -> Granted | Refused | IdTaken | Event | Miss:
+    ) -> Granted | Refused | Queued | IdTaken | Event | Miss:
+        place = None
         if lock_id is not None:
             earlier = self._live(tx, lock_id)
             if isinstance(earlier, Lock):
                 return Granted(earlier, is_new=False) if _asks_for(request, earlier) else _taken(request, earlier)
             if isinstance(earlier, Event):
                 return earlier
+            place = self._service._turns.place(tx, lock_id)
+            if place is not None and not _asks_for(request, place):
+                return _taken(request, place)
         if first is not None:
             missed = self._break_first(tx, request, first, may_break)
-            if missed is not None:
-                return missed
-        return self._grant(tx, request, lock_id, endless=endless)
+            return missed or self._grant(tx, request, lock_id, place, endless=endless)
+        refused = self._service._judge(tx, request, place, is_mapped=True)
+        if refused is None:
+            return self._keep(tx, request, lock_id, place, endless=endless)
+        return self._service._turns.settle(
+            tx, request, refused, stay=stay, place=place, lock_id=lock_id, endless=endless
+        )
 
     def _break_first(
         self, tx: WriteTransaction, request: AcquireRequest, order: BreakOrder, may_break: Callable[[Lock], bool]
@@ -242,18 +207,22 @@ class LockRegistry:
         return None
 
     def _grant(
-        self, tx: WriteTransaction, request: AcquireRequest, lock_id: str | None, *, endless: bool
+        self, tx: WriteTransaction, request: AcquireRequest, lock_id: str | None, place: Waiter | None, *, endless: bool
     ) -> Granted | Refused:
+        """Grant it if what is held allows it, whoever waits."""
         _, refused = self._service._weigh(tx, request)
         refused = refused or self._service._check_caps(tx, request.claim.principal)
         if refused is not None:
-            return refused
+            return self._service._turns.told(tx, request, refused, place)
+        return self._keep(tx, request, lock_id, place, endless=endless)
+
+    def _keep(
+        self, tx: WriteTransaction, request: AcquireRequest, lock_id: str | None, place: Waiter | None, *, endless: bool
+    ) -> Granted:
         lock = self._service._mint(tx, request)
         if lock_id is not None or endless:
             lock = msgspec.structs.replace(lock, id=lock_id or lock.id, expires_at=None if endless else lock.expires_at)
-        tx.insert(lock)
-        tx.append(Event.about(lock, EventKind.GRANTED, tx.now, actor=lock.principal))
-        return Granted(lock)
+        return Granted(self._service._keep(tx, lock, place))
 
     def refresh(self, renewals: Sequence[Renewal], principal: str) -> list[Lock | Event | Miss]:
         """Restart the timers; each is answered apart, in the same order. One that is being broken ends when it would."""
@@ -345,72 +314,24 @@ class LockRegistry:
                 client=client,
                 face=lock.face,
             )
-            return self._grant(tx, request, None, endless=_stays_endless(lock, ttl))
+            return self._grant(tx, request, None, None, endless=_stays_endless(lock, ttl))
 
     # -- look ---------------------------------------------------------------------------------------
 
     def describe(self, lock_id: str) -> Found | Event | None:
         """The lock with this id, or how it ended; None where nothing is known of it."""
         with self._store.read() as tx:
-            lock = tx.lock_with_id(lock_id)
-            if lock is None:
-                return tx.end_of_lock(lock_id)
-            pending = tx.break_with_token(lock.token)
-            if lock.is_expired_at(tx.now):
-                return Event.about_expiry(lock, lock.expires_at or tx.now, pending)
-            return Found(lock, pending)
+            return finding.describe(tx, lock_id)
 
     def find(self, wanted: Filter, may_see: Callable[[Lock], bool], after: Key | None, limit: int) -> Page:
         """Up to `limit` locks that fit and may be seen, after the key of the page before."""
         with self._store.read() as tx:
-            if wanted.resource is not None or wanted.covering is not None:
-                return self._find_on(tx, wanted, may_see, after, limit)
-            found: list[Found] = []
-            looked_at = 0
-            while looked_at < _MOST_LOOKED_AT:
-                chunk = tx.locks_at_or_below(wanted.under or ROOT, after, _CHUNK)
-                for lock in chunk:
-                    after = (lock.root.text, lock.id)
-                    if not lock.is_expired_at(tx.now) and wanted.admits(lock) and may_see(lock):
-                        found.append(Found(lock, tx.break_with_token(lock.token)))
-                        if len(found) == limit:
-                            return Page(found, after)
-                if len(chunk) < _CHUNK:
-                    return Page(found, None)
-                looked_at += len(chunk)
-            return Page(found, after)
-
-    def _find_on(
-        self, tx: ReadTransaction, wanted: Filter, may_see: Callable[[Lock], bool], after: Key | None, limit: int
-    ) -> Page:
-        """Of the locks on one resource and above it, which are few."""
-        path = wanted.resource or wanted.covering or ROOT
-        roots = [path.text] if wanted.resource is not None else path.lineage
-        fitting = sorted(
-            [lock for lock in unexpired(tx.locks_on(roots), tx.now) if wanted.admits(lock) and may_see(lock)],
-            key=_key,
-        )
-        rest = fitting if after is None else [lock for lock in fitting if _key(lock) > after]
-        found = [Found(lock, tx.break_with_token(lock.token)) for lock in rest[:limit]]
-        return Page(found, _key(rest[limit - 1]) if len(rest) > limit else None)
+            return finding.find(tx, wanted, may_see, after, limit)
 
     def history(self, admits: Callable[[Event], bool], after_seq: int, limit: int) -> Past:
         """Up to `limit` events that fit, from just after a seq."""
         with self._store.read() as tx:
-            found: list[Event] = []
-            looked_at = 0
-            while looked_at < _MOST_LOOKED_AT:
-                chunk = tx.events_after(after_seq, _CHUNK)
-                for event in chunk:
-                    after_seq = event.seq
-                    if admits(event):
-                        found.append(event)
-                        if len(found) == limit:
-                            return Past(found, after_seq, more=True)
-                if len(chunk) < _CHUNK:
-                    return Past(found, after_seq, more=False)
-                looked_at += len(chunk)
-            return Past(found, after_seq, more=True)
+            return finding.history(tx, admits, after_seq, limit)
 
     def check(
         self, effects: Sequence[Effect], tokens: Sequence[str], principal: str, condition: IfHeader | None = None
@@ -433,7 +354,8 @@ class LockRegistry:
                 return failed
             trees = [effect.resource for effect in effects if effect.reach is Reach.TREE]
             held = self._service._held_under(tx, effects, trees)
-            return decide_write(effects, held, submissions, principal)
+            refused = decide_write(effects, held, submissions, principal)
+            return None if refused is None else counted(tx, refused)
 
     # -- inside a transaction -----------------------------------------------------------------------
 
@@ -463,8 +385,8 @@ class LockRegistry:
         return msgspec.structs.replace(event, seq=tx.append(event))
 
 
-def _asks_for(request: AcquireRequest, lock: Lock) -> bool:
-    """True where the request is the one that the lock was granted for, as far as a lock tells."""
+def _asks_for(request: AcquireRequest, lock: Lock | Waiter) -> bool:
+    """True where the request is the one that the lock was granted for, or is waited for by, as far as that tells."""
     return (
         request.claim.principal == lock.principal
         and request.claim.resource == lock.root
@@ -472,17 +394,14 @@ def _asks_for(request: AcquireRequest, lock: Lock) -> bool:
         and request.depth is lock.depth
         and request.owner == lock.owner
         and request.reason == lock.reason
+        and (isinstance(lock, Lock) or request.face is lock.face)
     )
 
 
-def _taken(request: AcquireRequest, lock: Lock) -> IdTaken:
+def _taken(request: AcquireRequest, lock: Lock | Waiter) -> IdTaken:
     return IdTaken(by_other=lock.principal != request.claim.principal)
 
 
 def _stays_endless(lock: Lock, ttl: Ttl) -> bool:
     """True where no end is asked for, or none was and nothing is asked."""
     return isinstance(ttl, Endless) or (ttl is None and lock.expires_at is None)
-
-
-def _key(lock: Lock) -> Key:
-    return lock.root.text, lock.id

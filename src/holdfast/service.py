@@ -1,11 +1,11 @@
-"""LockService: acquire, refresh, release, discover, and the writes that locks guard.
+"""LockService: acquire, refresh, release, discover, places in the waiting line, and the writes that locks guard.
 
 Owns: one transaction per operation: read the locks in scope, ask `core.decisions`, apply the answer,
 append to the feed. Must not know: HTTP, XML, files; what a write does to them is a callback that runs
 inside the transaction, after the check, so that no lock can be granted in between.
 
 Order of judgement, everywhere (RFC 4918 sections 8.5, 10.4.3): the If header, then the other
-preconditions, then locks. Authentication and authorization come before, in the faces.
+preconditions, then locks, then who is ahead in the line. Authentication and authorization come before, in the faces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TypeVar
 
 import msgspec
 
-from holdfast.core.conditions import IfHeader, Submission
+from holdfast.claims import AcquireRequest, Claim, WriteRequest
+from holdfast.core.conditions import IfHeader
 from holdfast.core.conflicts import closes_tree, covering_locks, unexpired
 from holdfast.core.decisions import (
     Effect,
@@ -29,12 +30,13 @@ from holdfast.core.decisions import (
     decide_write,
     protected_resources,
 )
-from holdfast.core.model import Depth, Event, EventKind, Face, Lock, LockScope
+from holdfast.core.model import Depth, Event, EventKind, Lock, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.store.protocol import ReadTransaction, Store, WriteTransaction
+from holdfast.turns import PARKED_LEASE, LineLimits, Queued, Stay, Turns, counted
 
-__all__ = ["AcquireRequest", "Claim", "Limits", "LockService", "WriteRequest"]
+__all__ = ["AcquireRequest", "Claim", "Limits", "LockService", "Queued", "Stay", "WriteRequest"]
 
 T = TypeVar("T")
 
@@ -47,55 +49,11 @@ _MOST_EXPIRED = 1000  # expired locks that are tidied away at once
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Caps on the number of locks kept."""
+    """Caps on the number of locks kept, and on the waiting line."""
 
     locks_per_principal: int = 10_000
     locks_in_all: int = 1_000_000
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Who asks, and what the request holds out: its If header and the tokens outside of it.
-
-    `tokens` come from a Lock-Token field (Office sends it on PUT, POST and GET) and are submitted
-    for `resource`, the request's own.
-    """
-
-    resource: ResourcePath
-    principal: str
-    condition: IfHeader | None = None
-    tokens: tuple[str, ...] = ()
-    reaches_down: bool = False
-
-    def submissions(self) -> list[Submission]:
-        """All tokens submitted, each with what it was said about."""
-        found = [Submission(token, self.resource, self.reaches_down) for token in self.tokens]
-        if self.condition is not None:
-            found.extend(self.condition.submissions(reaches_down=self.reaches_down))
-        return found
-
-
-class AcquireRequest(msgspec.Struct, frozen=True):
-    """A new lock on `claim.resource`. `asked` is the ttl asked for, None when the client named none."""
-
-    claim: Claim
-    scope: LockScope
-    depth: Depth
-    asked: timedelta | None
-    owner: str = ""
-    owner_xml: str | None = None
-    reason: str = ""
-    client: str = ""
-    face: Face = Face.WEBDAV
-
-
-class WriteRequest(msgspec.Struct, frozen=True):
-    """A change to resources; `effects` says to which, and how far it reaches."""
-
-    claim: Claim
-    effects: tuple[Effect, ...]
-    destroys: tuple[ResourcePath, ...] = ()
-    """Resources that are gone afterwards (DELETE, MOVE's source, what MOVE overwrites): locks rooted at or
-    below them end with the change, in its transaction."""
+    line: LineLimits = LineLimits()
 
 
 class _State:
@@ -147,6 +105,7 @@ class LockService:
         self._etag_of = etag_of
         self._timeouts = timeouts or TimeoutPolicy()
         self._limits = limits or Limits()
+        self._turns = Turns(self._limits.line)
 
     # -- acquire, refresh, release ------------------------------------------------------------------
 
@@ -157,41 +116,41 @@ class LockService:
         is_mapped: Callable[[], bool],
         precondition: Callable[[], bool] | None = None,
         create: Callable[[], None] | None = None,
-    ) -> Lock | Refused:
+        stay: Stay | None = None,
+        place_id: str | None = None,
+    ) -> Lock | Refused | Queued:
         """Grant a new lock, or say what is in the way (RFC 4918 section 9.10).
 
         Where `is_mapped()` is false the URL becomes a member of its parent, so the parent's locks are
         asked too, and `create()` runs after the grant was decided; if it raises, nothing is granted.
+
+        With a `stay`, a request that waiting may help takes a place in line, with PARKED it is answered Queued; at
+        each further attempt everything is checked anew. `place_id` is the id of its place, which may have been lost
+        since: then it gets another one, at the end. Without a `stay` it has none, and passes nobody all the same.
         """
         claim = request.claim
-        if claim.condition is None and precondition is None:
+        if stay is None and claim.condition is None and precondition is None:
             refused = self._foresee_conflict(request)
             if refused is not None:
                 return refused
         with self._store.write() as tx:
-            failed = self._check_conditions(tx, claim, precondition)
-            if failed is not None:
-                return _told(tx, failed, claim)
-            mapped = is_mapped()
-            held, refused = self._weigh(tx, request)
-            if refused is None and not mapped:
-                # Locks that cover the new URL itself were weighed above, by the table of 9.10.5; what is
-                # left is the parent's protection of its membership (section 7.4).
-                parents = [Effect(claim.resource.parent, Reach.CONTENT)]
-                refused = decide_write(parents, held, claim.submissions(), claim.principal)
-            if refused is None:
-                refused = self._check_caps(tx, claim.principal)
+            place = None if place_id is None else self._turns.place(tx, place_id)
+            refused = self._check_conditions(tx, claim, precondition)
+            mapped = True
             if refused is not None:
-                return refused
+                refused = _told(tx, refused, claim)
+            else:
+                mapped = is_mapped()
+                refused = self._judge(tx, request, place, is_mapped=mapped)
+            if refused is not None:
+                return self._turns.settle(tx, request, refused, stay=stay, place=place)
             lock = self._mint(tx, request)
             if not mapped and create is not None:
                 tx.ensure_room()
                 # What a killed process may have left of an older resource of this name.
                 tx.remove_properties(claim.resource)
                 create()
-            tx.insert(lock)
-            tx.append(Event.about(lock, EventKind.GRANTED, tx.now, actor=lock.principal))
-            return lock
+            return self._keep(tx, lock, place)
 
     def refresh(self, claim: Claim, asked: timedelta | None) -> Lock | Refused:
         """Restart the timer of the one lock that the claim submits; its token stays (RFC 4918 section 9.10.2)."""
@@ -268,8 +227,10 @@ class LockService:
             found = self._store.peek(effects[0].resource.lineage)
             held = unexpired(found, self._store.now()) if found else found
             refused = decide_write(effects, held, claim.submissions(), claim.principal) if held else None
-            if refused is None or not claim.tokens:
-                return refused
+            if refused is None:
+                return None
+            if not claim.tokens:
+                return self._counted(refused)
         with self._store.read() as tx:
             return self._check_write(tx, request, precondition)
 
@@ -296,17 +257,36 @@ class LockService:
                 self._destroy(tx, resource, request.claim.principal)
             return result
 
+    # -- places in line -----------------------------------------------------------------------------
+
+    def leave(self, place_id: str, reason: str) -> None:
+        """Give a place up; harmless when it is gone."""
+        with self._store.write() as tx:
+            waiter = tx.waiter_with_id(place_id)
+            if waiter is not None:
+                self._turns.leave(tx, waiter, reason)
+
+    def keep_place(self, place_id: str) -> None:
+        """Keep a place for one who went away and may come back; harmless when it is gone."""
+        with self._store.write() as tx:
+            tx.renew_waiters([place_id], tx.now + self._limits.line.place_kept)
+
+    def renew(self, place_ids: Sequence[str]) -> None:
+        """Those with these places are still waiting; harmless for places that are gone."""
+        with self._store.write() as tx:
+            tx.renew_waiters(place_ids, tx.now + PARKED_LEASE)
+
     # -- upkeep -------------------------------------------------------------------------------------
 
     def sweep(self, limit: int = _MOST_EXPIRED) -> int:
-        """Tidy away locks whose time ran out, with an event each; returns how many. Decides nothing."""
+        """Tidy away locks and places whose time ran out, with an event each; returns how many. Decides nothing."""
         with self._store.read() as peek:
-            if not peek.expired_locks(1):
+            if not peek.expired_locks(1) and not (peek.count_waiters() and peek.lapsed_waiters(1)):
                 return 0
         with self._store.write() as tx:
             expired = tx.expired_locks(limit)
             self._remove_expired(tx, expired)
-            return len(expired)
+            return len(expired) + self._turns.remove_lapsed(tx, limit)
 
     def trim(self, keep: timedelta) -> int:
         """Drop feed rows older than `keep`; returns how many."""
@@ -331,7 +311,7 @@ class LockService:
             return None
         claim = request.claim
         refused = decide_write(request.effects, held, claim.submissions(), claim.principal)
-        return None if refused is None else _told(tx, refused, claim)
+        return None if refused is None else counted(tx, _told(tx, refused, claim))
 
     def _check_conditions(
         self, tx: ReadTransaction, claim: Claim, precondition: Callable[[], bool] | None
@@ -355,7 +335,40 @@ class LockService:
         held = unexpired(found, self._store.now()) if found else found
         if request.depth is Depth.INFINITY and not any(closes_tree(lock) for lock in held):
             return None  # locks below the root may be in the way too, and the answer names them
-        return decide_acquire(root, request.scope, request.depth, held) if held else None
+        refused = decide_acquire(root, request.scope, request.depth, held) if held else None
+        if refused is None:
+            return None
+        with self._store.read() as tx:
+            return self._turns.told(tx, request, refused, None)
+
+    def _counted(self, refused: Refused) -> Refused:
+        """`counted` in a transaction of its own."""
+        with self._store.read() as tx:
+            return counted(tx, refused)
+
+    def _judge(
+        self, tx: WriteTransaction, request: AcquireRequest, place: Waiter | None, *, is_mapped: bool
+    ) -> Refused | None:
+        """What is against a new lock: locks held, or the line, or their number."""
+        claim = request.claim
+        held, refused = self._weigh(tx, request)
+        if refused is None and not is_mapped:
+            # Locks that cover the new URL itself were weighed above, by the table of 9.10.5; what is
+            # left is the parent's protection of its membership (section 7.4).
+            parents = [Effect(claim.resource.parent, Reach.CONTENT)]
+            refused = decide_write(parents, held, claim.submissions(), claim.principal)
+        if refused is None:
+            refused = self._turns.blocked(tx, request, place)
+        return refused or self._check_caps(tx, claim.principal)
+
+    def _keep(self, tx: WriteTransaction, lock: Lock, place: Waiter | None) -> Lock:
+        """Grant `lock`, whose id is that of its place in line where it had one."""
+        if place is not None:
+            tx.dequeue(place)
+            lock = msgspec.structs.replace(lock, id=place.id)
+        tx.insert(lock)
+        tx.append(Event.about(lock, EventKind.GRANTED, tx.now, actor=lock.principal))
+        return lock
 
     def _holds(self, tx: ReadTransaction, condition: IfHeader, *, reaches_down: bool = False) -> bool:
         state = _State(tx, self._etag_of, condition, reaches_down=reaches_down)

@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.core.conditions import Submission
 from holdfast.core.conflicts import conflicting_locks
-from holdfast.core.model import Break, Depth, Lock, LockScope
+from holdfast.core.model import Break, Depth, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Reach",
     "Refusal",
     "Refused",
+    "Standing",
     "decide_acquire",
     "decide_holder",
     "decide_write",
@@ -64,7 +65,7 @@ class Refusal(enum.Enum):
     LOCKED = "locked"
     """423 `lock-token-submitted`: a lock stands and its token was not submitted by its creator (section 16)."""
     CONFLICT = "conflict"
-    """423 `no-conflicting-lock`: a lock that cannot stand beside the one asked for (section 9.10.6)."""
+    """423 `no-conflicting-lock`: a lock that cannot stand beside the one asked for (section 9.10.6), or one in line for that."""
     NOT_IN_SCOPE = "not-in-scope"
     """`lock-token-matches-request-uri`: 409 on UNLOCK, 412 on a refresh (sections 9.10.6, 9.11.1)."""
     NOT_HOLDER = "not-holder"
@@ -80,15 +81,37 @@ class Contention(msgspec.Struct, frozen=True):
     lock: Lock
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """How the waiting line stands for a request that was refused.
+
+    `first` is who is next, of those whom the request must not pass. `length` counts all in line with whom it conflicts,
+    itself included; `position` is its own place among them, 1 for the next, None where it has none. `lengths` counts, by
+    lock id, who waits for that lock to end. `is_full` tells that no place could be had.
+    """
+
+    first: Waiter | None = None
+    length: int = 0
+    position: int | None = None
+    lengths: dict[str, int] = {}
+    is_full: bool = False
+
+
 class Refused(msgspec.Struct, frozen=True):
-    """The answer no, with the locks in the way, up to MAX_CONTENTIONS.
+    """The answer no, with the locks in the way, up to MAX_CONTENTIONS; without any where others are next in line.
 
     `broken` tells a former holder, who submitted the token of a lock that was broken, who did it, when and why.
+    `line` is None while nobody waits.
     """
 
     refusal: Refusal
     contentions: tuple[Contention, ...] = ()
     broken: Break | None = None
+    line: Standing | None = None
+
+    @property
+    def is_locked(self) -> bool:
+        """True for a 423, which waiting may help; False for what it cannot."""
+        return self.refusal in {Refusal.LOCKED, Refusal.CONFLICT}
 
 
 def protected_resources(effects: Iterable[Effect]) -> list[ResourcePath]:
