@@ -155,3 +155,31 @@ class TestForwarded:
 
     def test_one_asks_about_what_one_may_read(self, desk: Desk, resource: str) -> None:
         assert forwarded(desk, "tom", "GET", resource).status == 403
+
+    def test_each_refusal_that_nginx_would_not_pass_on_is_403(self, desk: Desk) -> None:
+        for fields in ({"If": "("}, {"lock_token": "x y"}):
+            reply = forwarded(desk, "alice", "PUT", "/a", "?refuse=403", **fields)
+            assert (reply.status, reply.answer["Holdfast-Status"]) == (403, "400")
+        assert forwarded(desk, "tom", "GET", "/secret", "?refuse=403").status == 403
+
+    def test_who_must_answer_a_refusal_is_never_told_of_success(self, desk: Desk, resource: str) -> None:
+        """Between a gateway's two questions the lock may end; the change was not made all the same."""
+        lock = desk.granted("alice", resource)
+        assert forwarded(desk, "bob", "PUT", resource, "?refuse=always").status == 423
+        desk.release("alice", lock)
+        reply = forwarded(desk, "bob", "PUT", resource, "?refuse=always")
+        assert (reply.status, reply.answer["Retry-After"]) == (503, "1")
+        assert "Nothing was changed" in reply.problem["detail"]
+
+    def test_the_other_names_of_the_fields_are_understood_but_cannot_contradict(
+        self, desk: Desk, resource: str
+    ) -> None:
+        """A client's own field must not make a PUT look like a GET."""
+        desk.granted("alice", resource)
+        original = {"X-Original-Method": "PUT", "X-Original-Uri": resource}
+        assert desk.ask("bob", "GET", "/api/check", headers=original).status == 423
+        for name, value in (("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/free")):
+            assert desk.ask("bob", "GET", "/api/check", headers=original | {name: value}).status == 400
+        both = original | {"X-Forwarded-Method": "PUT", "X-Forwarded-Uri": resource}
+        assert desk.ask("bob", "GET", "/api/check", headers=both).status == 423
+        assert desk.ask("bob", "GET", "/api/check", headers={**both, "X-Forwarded-Method": "GET"}).status == 400

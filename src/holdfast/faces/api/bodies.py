@@ -224,9 +224,10 @@ class CheckQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a forwarded request is checked."""
 
     refuse: Annotated[
-        Literal["423", "403"],
+        Literal["423", "403", "always"],
         Meta(
-            description="The status of a refusal, for gateways that pass no other on (nginx). `Holdfast-Status` has the real one."
+            description="For gateways that pass no other refusal on (nginx), `403`: each is a 403, and `Holdfast-Status` has the "
+            "real one. `always`, to ask for the real answer then: 503 in place of 204, for the change was not made."
         ),
     ] = "423"
 

@@ -17,7 +17,7 @@ from holdfast.core.decisions import Effect, Reach, Refused
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import CheckBody, CheckQuery
 from holdfast.faces.api.call import Call
-from holdfast.faces.api.errors import RefusalError, render
+from holdfast.faces.api.errors import EXPECTED_ERRORS, RefusalError, as_refusal, render
 from holdfast.faces.api.locks import refused
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
@@ -58,9 +58,24 @@ def check(call: Call) -> Response:
 def check_forwarded(call: Call) -> Response:
     """GET /api/check: a forward-auth subrequest about the request that X-Forwarded-Method and -Uri tell of."""
     query = call.query(CheckQuery)
-    method, uri = call.header(b"x-forwarded-method"), call.header(b"x-forwarded-uri")
-    if not method or not uri:
-        raise RefusalError(400, "A forwarded request needs the fields X-Forwarded-Method and X-Forwarded-Uri.")
+    try:
+        response = _check_forwarded(call)
+    except RefusalError as error:
+        response = render(error)
+    except EXPECTED_ERRORS as error:
+        response = render(as_refusal(error))
+    if query.refuse == "always" and response.status == 204:
+        # What was in the way when the gateway asked first is gone, but the change was not made: no success may be told.
+        sentence = "What stood in the way of your request has ended meanwhile. Nothing was changed: send it again."
+        return render(RefusalError(503, sentence, headers=(("Retry-After", "1"),)))
+    if query.refuse == "403" and response.status not in {204, 403}:
+        response.headers.append(("Holdfast-Status", str(response.status)))
+        response.status = 403
+    return response
+
+
+def _check_forwarded(call: Call) -> Response:
+    method, uri = _forwarded(call)
     resource = call.site.resolve(uri.partition("?")[0])
     _demand_reader(call, resource)
     if method in _READING:
@@ -72,14 +87,26 @@ def check_forwarded(call: Call) -> Response:
         _forwarded_principal(call, resource),
         _condition(call, resource),
     )
-    try:
-        response = _answered(call, found, resource)
-    except RefusalError as error:
-        response = render(error)
-    if query.refuse == "403" and response.status != 204:
-        response.headers.append(("Holdfast-Status", str(response.status)))
-        response.status = 403
-    return response
+    return _answered(call, found, resource)
+
+
+def _forwarded(call: Call) -> tuple[str, str]:
+    """Method and target of the gateway's request, by the fields of Caddy and Traefik, or those of nginx.
+
+    A gateway sets the one pair and may let a client's other pair through: where both came, both must say the same.
+    """
+    told: set[tuple[str, str]] = set()
+    methods, uris = (b"x-forwarded-method", b"x-original-method"), (b"x-forwarded-uri", b"x-original-uri")
+    for method_field, uri_field in zip(methods, uris, strict=True):
+        method, uri = call.header(method_field), call.header(uri_field)
+        if method or uri:
+            told.add((method or "", uri or ""))
+    if len(told) != 1 or not all(pair := told.pop()):
+        raise RefusalError(
+            400,
+            "A forwarded request needs the fields X-Forwarded-Method and X-Forwarded-Uri, and nothing that contradicts them.",
+        )
+    return pair
 
 
 def _answered(call: Call, found: Refused | None, resource: ResourcePath) -> Response:

@@ -249,7 +249,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Check a forwarded request",
         description=(
             "For a gateway that asks before it passes a request on (forward auth): the request is told of in fields. Methods that "
-            "only read are always let through. Put it before any application that knows nothing of locks."
+            "only read are always let through. Put it before any application that knows nothing of locks. X-Original-Method "
+            "and X-Original-Uri are understood in place of X-Forwarded-Method and -Uri."
         ),
         handle=checking.check_forwarded,
         needs="reader of the resource",
