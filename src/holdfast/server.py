@@ -38,6 +38,7 @@ from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
 from holdfast.listening import base_url, bind
 from holdfast.live.feed import Feed
+from holdfast.live.pulse import LivePulse, NoLine
 from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
@@ -172,6 +173,7 @@ class Application:
             identifier=_Identifier(identification),
             settle=self.store,
             new_upload=self.folder.staging.new,
+            pulse=LivePulse(self.store, self.feed, NoLine()),
             limits=_edge_limits(settings),
             threads=settings.threads,
         )
