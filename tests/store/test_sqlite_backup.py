@@ -19,7 +19,7 @@ from holdfast.store.protocol import StoreError
 from holdfast.store.sqlite import SqliteStore
 from holdfast.store.sqlite.backup import COUNTER_LEAP, back_up
 from holdfast.store.sqlite.inspection import Level, inspect_database
-from holdfast.testing.store_cases import event_about, lock_on
+from holdfast.testing.store_cases import event_about, lock_on, waiter_on
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -90,6 +90,21 @@ def test_a_restored_store_gives_no_fencing_token_and_no_event_number_twice(path:
     assert COUNTER_LEAP < token < 2 * COUNTER_LEAP
     assert token > max(given)[0]
     assert seq > max(given)[1]
+
+
+def test_a_restored_store_gives_no_place_in_the_line_twice(path: Path, tmp_path: Path):
+    def enqueue(store: SqliteStore, name: str) -> int:
+        with store.write() as tx:
+            return tx.enqueue(waiter_on(tx, "/dav/a", lock_id=name)).seq
+
+    with open_store(path) as store:
+        enqueue(store, "before")
+        back_up(path, tmp_path / "copy.db")
+        given = [enqueue(store, f"after-{number}") for number in range(100)]
+    with open_store(tmp_path / "copy.db") as restored:
+        assert enqueue(restored, "restored") > max(given)
+        assert [waiter.id for waiter in restored.peek_waiters(["/dav/a"])] == ["before", "restored"]
+    assert all(finding.level is not Level.FAULT for finding in inspect_database(tmp_path / "copy.db"))
 
 
 @pytest.mark.process

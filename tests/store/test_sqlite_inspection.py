@@ -16,7 +16,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.store.sqlite import SqliteStore
 from holdfast.store.sqlite.inspection import Finding, Level, inspect_database, paths_with_properties
 from holdfast.testing import ManualTime
-from holdfast.testing.store_cases import event_about, lock_on
+from holdfast.testing.store_cases import event_about, lock_on, waiter_on
 
 
 @pytest.fixture
@@ -75,6 +75,18 @@ def test_expired_locks_are_counted_apart(path: Path, time: ManualTime):
     assert found["expired locks"].text.startswith("3 ")
 
 
+def test_waiters_are_told_of_and_those_that_have_gone_apart(path: Path, time: ManualTime):
+    assert "waiters" not in {finding.topic for finding in inspect_database(path, clock=time.clock())}
+    with SqliteStore(path, clock=time.clock(), durability=Durability.CRASH) as store, store.write() as tx:
+        for name, seconds in (("x", 10), ("y", 20), ("z", 20)):
+            tx.enqueue(waiter_on(tx, "/dav/a", lock_id=name, lease=timedelta(seconds=seconds)))
+    time.pass_by(timedelta(seconds=10))
+    found = {finding.topic: finding for finding in inspect_database(path, clock=time.clock())}
+    assert (found["waiters"].level, found["waiters"].text) == (Level.OK, "2 in line.")
+    assert found["lapsed waiters"].level is Level.NOTICE
+    assert found["lapsed waiters"].text.startswith("1 ")
+
+
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
@@ -83,6 +95,14 @@ def test_expired_locks_are_counted_apart(path: Path, time: ManualTime):
         (["DELETE FROM principals WHERE principal = 'anna'"], "For 1 principals"),
         (["INSERT INTO principals VALUES ('eva', 1)"], "For 1 principals"),
         (["UPDATE counters SET next_fencing_token = 3"], "The next fencing token would be 3, and 3 was given out"),
+        (["UPDATE counters SET waiters = 2"], "counters: 2 waiters are counted and 0 kept"),
+        (
+            [
+                "INSERT INTO waiters VALUES (1, 'i', '/a', '', '', '', '', NULL, '', '', '', NULL, 0, 0, 0)",
+                "UPDATE counters SET waiters = 1",
+            ],
+            "counters: The next waiter would have the place 1, and there is one with 1",
+        ),
         (["DELETE FROM counters"], "0 rows of counters"),
         (["DROP INDEX locks_by_id"], "schema: Missing, strange or changed: index locks_by_id"),
         (["CREATE TABLE more (x)"], "schema: Missing, strange or changed: table more"),

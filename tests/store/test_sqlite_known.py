@@ -16,7 +16,7 @@ from holdfast.core.model import Lock, LockScope
 from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.store.protocol import StoreError, WriteTransaction
 from holdfast.store.sqlite import SqliteStore
-from holdfast.testing.store_cases import event_about, lock_on, roots_of
+from holdfast.testing.store_cases import event_about, lock_on, roots_of, waiter_on
 
 PATHS = ["/", "/a", "/a/b", "/a/b/c", "/a0", "/b", "/b/c"]
 
@@ -47,7 +47,7 @@ def count_statements(store: SqliteStore, work: Callable[[], object]) -> list[str
     connection.set_trace_callback(ran.append)
     work()
     connection.set_trace_callback(None)
-    return [statement for statement in ran if "locks" in statement]
+    return [statement for statement in ran if "locks" in statement or "waiters" in statement]
 
 
 def test_what_is_known_is_not_read_again(path: Path) -> None:
@@ -57,6 +57,27 @@ def test_what_is_known_is_not_read_again(path: Path) -> None:
         assert store.peek(roots) == [lock]
         assert count_statements(store, lambda: store.peek(roots)) == []
         assert store.peek(roots) == [lock]
+
+
+def test_while_nobody_waits_the_line_is_not_read(path: Path) -> None:
+    """Every acquire asks for it."""
+    with open_store(path) as store:
+        roots = ResourcePath("/a/b/c").lineage
+
+        def ask() -> None:
+            assert store.peek_waiters(roots) == []
+            with store.read() as tx:
+                assert tx.waiters_on(roots) == tx.waiters_on(roots, limit=1) == tx.waiters_below(ROOT) == []
+                assert (tx.waiter_with_id("i"), tx.lapsed_waiters(9), tx.count_waiters()) == (None, [], 0)
+            with store.write() as tx:
+                assert tx.waiters_on(roots) == tx.waiters_below(ROOT, limit=1) == []
+                assert tx.count_waiters() == 0
+                tx.renew_waiters(["i"], tx.now)
+
+        ask()
+        assert count_statements(store, ask) == []
+        add(store, "/b")
+        assert count_statements(store, ask) == []
 
 
 @pytest.mark.parametrize("known", [["/a"], ["/", "/a", "/a/b"]])
@@ -127,6 +148,31 @@ def look(chance: random.Random, ask: Callable[[list[str]], list[Lock]], kept: di
     roots = chance.sample(PATHS, chance.randrange(1, 4))
     expected = [lock for lock in kept.values() if lock.root.text in roots]
     assert sorted(ask(roots), key=lambda lock: lock.id) == sorted(expected, key=lambda lock: lock.id)
+
+
+def test_another_process_s_waiters_are_seen_to_come_and_go(path: Path) -> None:
+    with open_store(path) as store, open_store(path) as other:
+        for _ in range(2):
+            assert store.peek_waiters(["/a"]) == []
+            with other.write() as tx:
+                waiter = tx.enqueue(waiter_on(tx, "/a"))
+            assert store.peek_waiters(["/a"]) == [waiter]
+            with store.write() as tx:
+                assert tx.waiters_below(ROOT, limit=1) == [waiter]
+                tx.dequeue(waiter)
+            assert other.peek_waiters(["/a"]) == []
+
+
+def test_a_waiter_whose_transaction_sqlite_undid_is_not_remembered(path: Path) -> None:
+    with open_store(path) as store:
+        assert store.peek_waiters(["/a"]) == []
+        with store.hold(), store.write() as tx:
+            tx.enqueue(waiter_on(tx, "/a"))
+        store._session().connection.execute("ROLLBACK").close()
+        with pytest.raises(StoreError):
+            store.commit_held()
+        assert count_statements(store, lambda: store.peek_waiters(["/a"])) != []
+        assert store.peek_waiters(["/a"]) == []
 
 
 @pytest.mark.parametrize("seed", range(6))

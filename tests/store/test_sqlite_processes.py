@@ -46,6 +46,42 @@ def test_write_transactions_of_many_processes_are_serial(tmp_path: Path) -> None
         assert [event.fencing_token for event in events] == sorted(tokens)
 
 
+def test_the_version_changes_when_another_process_commits_and_only_then(tmp_path: Path) -> None:
+    path = tmp_path / "locks.sqlite"
+    with SqliteStore(path, durability=Durability.CRASH) as store:
+        before = store.version()
+        with subprocess.Popen(
+            [sys.executable, str(WORKER), "wait-in-line", str(path), "3"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            for number in range(3):
+                # It has opened the store, which is a commit too, or has committed and said so.
+                assert worker.stdout.readline() == f"{number} in line\n"
+                after = store.version()
+                assert after != before
+                assert {store.version() for _ in range(5)} == {after}
+                assert len(store.peek_waiters(["/a"])) == number
+                before = after
+                worker.stdin.write("go on\n")
+                worker.stdin.flush()
+
+
+def test_places_given_by_many_processes_differ_and_are_in_the_order_of_commits(tmp_path: Path) -> None:
+    path = tmp_path / "locks.sqlite"
+    running = [start("enqueue-many", path, name) for name in "abc"]
+    given = [int(line) for process in running for line in output_of(process)]
+    assert len(set(given)) == 300
+    with SqliteStore(path) as store, store.read() as tx:
+        events = tx.events_after(0, 1000)
+        line = tx.waiters_on(["/a"])
+        assert [event.lock_id for event in events] == [waiter.id for waiter in line]
+        assert tx.count_waiters() == 300
+
+
 def test_many_processes_may_make_the_store_at_once_and_agree_on_the_clock(tmp_path: Path) -> None:
     running = [start("just-open", tmp_path / "locks.sqlite") for _ in range(4)]
     anchors = {line for process in running for line in output_of(process)}
@@ -86,7 +122,7 @@ def test_what_a_killed_process_had_committed_is_there_and_no_token_comes_twice(t
 
 def test_a_store_that_was_open_before_a_fork_refuses_to_work_in_the_child(tmp_path: Path) -> None:
     lines = output_of(start("fork-while-open", tmp_path / "locks.sqlite"))
-    assert lines == ["this store was opened before a fork; open it in the new process"] * 2 + ["2"]
+    assert lines == ["this store was opened before a fork; open it in the new process"] * 3 + ["2"]
 
 
 @pytest.mark.parametrize("forbidden", ["folder", "file"])

@@ -17,7 +17,7 @@ from holdfast.store.memory import MemoryStore
 from holdfast.store.protocol import ReadTransaction, StoreError, WriteTransaction
 from holdfast.store.sqlite import SqliteStore
 from holdfast.testing import ManualTime
-from holdfast.testing.store_cases import event_about, lock_on
+from holdfast.testing.store_cases import event_about, lock_on, waiter_on
 
 PATHS = ["/", "/a", "/a!", "/a/b", "/a/b/c", "/a/b!", "/a0", "/b", "/b/😀", "/%"]
 paths = st.sampled_from(PATHS)
@@ -30,6 +30,9 @@ steps = st.one_of(
     st.tuples(st.just("replace"), ids, st.sampled_from([None, 1, 2, 3])),
     st.tuples(st.just("remove"), ids),
     st.tuples(st.just("append"), ids),
+    st.tuples(st.just("enqueue"), ids, paths, st.integers(0, 3)),
+    st.tuples(st.just("renew"), st.lists(ids, max_size=3), st.integers(0, 3)),
+    st.tuples(st.just("dequeue"), ids),
     st.tuples(st.just("trim"), st.integers(0, 3)),
     st.tuples(st.just("put"), paths, names, names),
     st.tuples(st.just("unput"), paths, names),
@@ -66,6 +69,13 @@ def take(tx: WriteTransaction, step: tuple[Any, ...]) -> object:
                 return kept and tx.remove(kept)
             case "append", lock_id:
                 return tx.append(event_about(lock_on(tx, "/", lock_id=lock_id), tx.now))
+            case "enqueue", lock_id, root, minutes:
+                return tx.enqueue(waiter_on(tx, root, lock_id=lock_id, lease=timedelta(minutes=minutes)))
+            case "renew", lock_ids, minutes:
+                return tx.renew_waiters(lock_ids, tx.now + timedelta(minutes=minutes))
+            case "dequeue", lock_id:
+                waiter = tx.waiter_with_id(lock_id)
+                return waiter and tx.dequeue(waiter)
             case "trim", minutes:
                 return tx.trim_events(tx.now - timedelta(minutes=minutes))
             case "put", path, name, value:
@@ -94,8 +104,11 @@ def view(tx: ReadTransaction) -> list[object]:
     seen += [tx.count_locks(principal) for principal in ("anna", "ben", "eve")]
     seen += [ordered(tx.expired_locks(100)), len(tx.expired_locks(1)), ordered(tx.locks_on(PATHS))]
     seen += [tx.lock_with_id(lock_id) for lock_id in "1234"]
+    seen += [tx.count_waiters(), tx.latest_seq(), tx.lapsed_waiters(100)]
+    seen += [tx.waiters_on(PATHS), tx.waiters_on(PATHS, before=3, limit=2)]
     for text in PATHS:
         path = ResourcePath(text)
+        seen += [tx.waiters_below(path), tx.waiters_below(path, before=3, limit=1)]
         seen += [tx.locks_below(path), tx.locks_below(path, 1), tx.locks_on_members(path)]
         seen += [tx.properties_on(path), tx.properties_on_members(path)]
     seen.append(tx.locks_below(ROOT))

@@ -12,9 +12,10 @@ from pathlib import Path
 from msgspec import structs
 
 from holdfast.config import Durability
+from holdfast.core.model import Event, EventKind
 from holdfast.store.protocol import StoreError
 from holdfast.store.sqlite import SqliteStore
-from holdfast.testing.store_cases import event_about, lock_on
+from holdfast.testing.store_cases import event_about, lock_on, waiter_on
 
 
 def open_store(path: Path) -> SqliteStore:
@@ -72,6 +73,29 @@ def hold_for_ever(path: Path, name: str) -> None:
                 print(line, flush=True)
 
 
+def wait_in_line(path: Path, count: int) -> None:
+    """Take `count` places, each once told to by a line of input; print how many are in line."""
+    with open_store(path) as store:
+        for number in range(count):
+            print(number, "in line", flush=True)
+            sys.stdin.readline()
+            with store.write() as tx:
+                tx.enqueue(waiter_on(tx, "/a", lock_id=str(number)))
+
+
+def enqueue_many(path: Path, name: str) -> None:
+    """Take a hundred places, some of them in one commit; print each."""
+    with open_store(path) as store:
+        for number in range(100):
+            with store.hold(), store.write() as tx:
+                waiter = tx.enqueue(waiter_on(tx, "/a", lock_id=f"{name}-{number}"))
+                tx.append(Event.about_waiter(waiter, EventKind.QUEUED, tx.now, reason=""))
+            print(waiter.seq, flush=True)
+            if number % 3 == 0:
+                store.commit_held()
+        store.commit_held()
+
+
 def just_open(path: Path) -> None:
     """Open and close; print the instant."""
     with open_store(path) as store:
@@ -96,6 +120,7 @@ def fork_while_open(path: Path) -> None:
     with open_store(path) as store:
         with store.write() as tx:
             tx.insert(lock_on(tx, "/before"))
+        version = store.version()
         release = threading.Event()
         other = threading.Thread(target=lambda: (store.peek(["/"]), release.wait()))
         other.start()
@@ -107,6 +132,10 @@ def fork_while_open(path: Path) -> None:
                         print("worked in the child", flush=True)
                 except StoreError as error:
                     print(error, flush=True)
+            try:
+                print(store.version(), "in the child", flush=True)
+            except StoreError as error:
+                print(error, flush=True)
             store.close()
             del store
             sys.stdout.flush()
@@ -116,6 +145,7 @@ def fork_while_open(path: Path) -> None:
         other.join()
         with open_store(path) as second, second.write() as tx:
             tx.insert(lock_on(tx, "/after"))
+        assert store.version() != version
         with store.write() as tx:
             print(tx.count_locks(), flush=True)
 
@@ -129,6 +159,10 @@ if __name__ == "__main__":
             write_for_ever(Path(place), rest[0])
         case "hold-for-ever":
             hold_for_ever(Path(place), rest[0])
+        case "wait-in-line":
+            wait_in_line(Path(place), int(rest[0]))
+        case "enqueue-many":
+            enqueue_many(Path(place), rest[0])
         case "just-open":
             just_open(Path(place))
         case "open-without-rights":

@@ -238,14 +238,19 @@ class MemoryWriteTransaction(MemoryReadTransaction):
             shelf.forget(kept)
 
     def enqueue(self, waiter: Waiter) -> Waiter:
-        """Keep a waiter; the seq of an undone one stays used, which is allowed."""
+        """Keep a waiter."""
         shelf = self._shelf
         if waiter.id in shelf.waiters:
             msg = "a waiter with this id is kept already"
             raise StoreError(msg)
         placed = structs.replace(waiter, seq=shelf.next_place)
+
+        def take_back() -> None:
+            shelf.next_place = placed.seq
+            shelf.forget_waiter(placed)
+
+        self._undo.append(take_back)
         shelf.next_place += 1
-        self._undo.append(lambda: shelf.forget_waiter(placed))
         shelf.keep_waiter(placed)
         return placed
 

@@ -120,17 +120,22 @@ class Commit:
         """How many waiters there are now."""
         return (self._counters or self._load())[5]
 
-    def take_place(self) -> int:
-        """The next place in the line."""
-        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
-        self._counters = token, ceiling, seq, locks, place + 1, waiters
-        return place
+    @property
+    def next_place(self) -> int:
+        """The place in the line that the next waiter gets."""
+        return (self._counters or self._load())[4]
 
-    def add_waiters(self, more: int) -> int:
-        """Count an inserted waiter (1) or a removed one (-1); returns how many there are now."""
+    def add_waiter(self) -> int:
+        """Count a waiter that was given the next place; returns how many there are now."""
         token, ceiling, seq, locks, place, waiters = self._counters or self._load()
-        self._counters = token, ceiling, seq, locks, place, waiters + more
-        return waiters + more
+        self._counters = token, ceiling, seq, locks, place + 1, waiters + 1
+        return waiters + 1
+
+    def remove_waiter(self) -> int:
+        """Count one that was removed; returns how many there are now."""
+        token, ceiling, seq, locks, place, waiters = self._counters or self._load()
+        self._counters = token, ceiling, seq, locks, place, waiters - 1
+        return waiters - 1
 
     def _kept_by(self, principal: str) -> int:
         kept = self._kept.get(principal)

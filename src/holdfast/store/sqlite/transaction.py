@@ -396,9 +396,9 @@ class SqliteWriteTransaction(SqliteReadTransaction):
 
     def enqueue(self, waiter: Waiter) -> Waiter:
         """One row."""
-        placed = structs.replace(waiter, seq=self._ask(self.commit.take_place))
+        placed = structs.replace(waiter, seq=self._ask(lambda: self.commit.next_place))
         self._run(queries.INSERT_WAITER, waiter_row(placed))
-        self._open_session().known.note_waiters(self.commit.add_waiters(1))
+        self._open_session().known.note_waiters(self.commit.add_waiter())
         return placed
 
     def renew_waiters(self, lock_ids: Sequence[str], lease_until: datetime) -> None:
@@ -409,8 +409,8 @@ class SqliteWriteTransaction(SqliteReadTransaction):
     def dequeue(self, waiter: Waiter) -> None:
         """One row at most."""
         if self._run(queries.REMOVE_WAITER, (waiter.seq, waiter.id)):
-            more = self._ask(lambda: self.commit.add_waiters(-1))
-            self._open_session().known.note_waiters(more)
+            left = self._ask(self.commit.remove_waiter)
+            self._open_session().known.note_waiters(left)
 
     def put_break(self, token: str, broken: Break) -> None:
         """One row."""
