@@ -11,7 +11,7 @@ import trustme
 from holdfast.edge.serve import Tls
 from holdfast.edge.settings import Limits
 from holdfast.wire.exchange import FileRegion, Response
-from tests.edge.tiny import Edge, TinyFace, Uploads, echo
+from tests.edge.tiny import PATIENCE_S, Beats, Broadcast, Edge, Ticket, TinyFace, Uploads, echo, wait_until
 
 MIB = 1024 * 1024
 
@@ -79,6 +79,52 @@ def test_a_refused_upload_and_a_broken_request_are_answered_before_the_end(tls, 
         with edge.connect(trusting) as client:
             client.send("rubbish\r\n\r\n")
             assert client.answer().status in {400, 501}
+
+
+def test_parked_requests_and_streams_are_answered_and_end(tls, trusting):
+    pulse = Beats()
+    pulse.is_wanted = True
+    tickets = {"/dav/1": Ticket(), "/dav/2": Ticket(), "/dav/3": Ticket(at_hasten=Response(423, []))}
+    stream = Broadcast(b"hello")
+
+    def answer(request):
+        body = tickets.get(request.target, stream)
+        return Response(200, [], body)
+
+    with Edge(TinyFace(answer), tls=tls, pulse=pulse) as edge:
+        with edge.connect(trusting) as client, edge.connect(trusting) as gone:
+            client.request("POST", "/dav/1")
+            gone.request("POST", "/dav/2")
+            assert tickets["/dav/1"].started.wait(PATIENCE_S)
+            assert tickets["/dav/2"].started.wait(PATIENCE_S)
+            gone.socket.close()
+            assert tickets["/dav/2"].abandoned.wait(PATIENCE_S)
+            pulse.do(lambda: tickets["/dav/1"].answer(Response(201, [], b"granted")))
+            assert client.answer().body == b"granted"
+            client.request("POST", "/dav/3")
+            assert tickets["/dav/3"].started.wait(PATIENCE_S)
+            with edge.connect(trusting) as listener:
+                listener.request("GET", "/dav/live")
+                listener.head()
+                assert listener.chunk() == b"hello"
+                edge.server.stop()
+                assert listener.chunk() == b""
+                assert listener.rest() == b""
+                assert client.answer().status == 423
+    assert stream.calls == ["start", "stop"]
+
+
+def test_a_stream_is_cut_off_where_the_client_reads_nothing(tls, trusting):
+    pulse = Beats()
+    pulse.is_wanted = True
+    stream = Broadcast()
+    with Edge(TinyFace(lambda _: Response(200, [], stream)), tls=tls, pulse=pulse) as edge:
+        with edge.connect(trusting) as client:
+            client.request("GET", "/dav/live")
+            assert stream.started.wait(PATIENCE_S)
+            wait_until(lambda: not pulse.do(lambda: stream.sink.send(b"x" * 65536)))
+            assert stream.stopped.wait(PATIENCE_S)
+    assert stream.calls == ["start", "stop"]
 
 
 def test_plain_http_on_a_tls_port_harms_nobody(tls, trusting):

@@ -72,6 +72,30 @@ def test_a_server_alone_stops_cleanly(number):
         assert process.stdout.read() == "stopped\n"
 
 
+def test_workers_that_stop_answer_what_is_parked_and_end_what_is_streamed():
+    with started() as process:
+        port = int(process.stdout.readline())
+        workers = pids(port)
+        parked = [Client(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)) for _ in range(10)]
+        streamed = [Client(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)) for _ in range(10)]
+        for client in parked:
+            client.request("POST", "/dav/park")
+        for client in streamed:
+            client.request("GET", "/dav/live")
+            client.head()
+            assert int(client.chunk()) in workers
+        assert pids(port) == workers
+        process.send_signal(signal.SIGTERM)
+        for client in parked:
+            assert client.answer().status == 423
+            client.socket.close()
+        for client in streamed:
+            assert client.chunk() == b""
+            assert client.rest() == b""
+            client.socket.close()
+        assert process.wait(PATIENCE_S) == 0
+
+
 def test_a_worker_that_dies_is_replaced_and_the_port_stays_open():
     with started() as process:
         port = int(process.stdout.readline())

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import ssl
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from holdfast.core.access import ANONYMOUS, Principal
 from holdfast.edge.serve import Server, Tls
 from holdfast.edge.settings import SLOW, EdgeConfig, Limits, Slow, mounted
-from holdfast.wire.exchange import Request, Response
+from holdfast.wire.exchange import Request, Response, Sink
+
+T = TypeVar("T")
 
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; passing tests never wait that long."""
@@ -89,6 +93,91 @@ class TinyUpload:
         self.discarded.set()
 
 
+class Beats:
+    """A pulse that does what tests ask of it, on the edge's thread; wanted from the first thing asked on."""
+
+    def __init__(self, rest_s: float = 0.002) -> None:
+        self.is_wanted = False
+        self.rest_s = rest_s
+        self.asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self.count = 0
+
+    def beat(self) -> float:
+        self.count += 1
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.asked.get_nowait()()
+        return self.rest_s
+
+    def do(self, work: Callable[[], T]) -> T:
+        """What `work` gives, done in a beat."""
+        done: Future[T] = Future()
+        self.asked.put(lambda: done.set_result(work()))
+        return done.result(PATIENCE_S)
+
+
+class Ticket:
+    """A Pending that notes what is asked of it, and answers when it is told to, or hastened."""
+
+    def __init__(
+        self, at_start: Response | Exception | None = None, at_hasten: Response | Exception | None = None
+    ) -> None:
+        self.at_start = at_start
+        self.at_hasten = at_hasten
+        self.answer: Callable[[Response], None]
+        self.started = threading.Event()
+        self.abandoned = threading.Event()
+        self.calls: list[str] = []
+
+    def start(self, answer: Callable[[Response], None]) -> None:
+        self.answer = answer
+        self._note("start", self.at_start)
+        self.started.set()
+
+    def abandon(self) -> None:
+        self._note("abandon", None)
+        self.abandoned.set()
+
+    def hasten(self) -> None:
+        self._note("hasten", self.at_hasten)
+
+    def _note(self, call: str, then: Response | Exception | None) -> None:
+        self.calls.append(call)
+        assert not threading.current_thread().name.startswith("holdfast")  # the threads that faces are called on
+        if isinstance(then, Exception):
+            raise then
+        if then is not None:
+            self.answer(then)
+
+
+class Broadcast:
+    """A Stream that sends when it is told to, and notes its end."""
+
+    def __init__(self, *at_start: bytes, error: Exception | None = None, ends: bool = False) -> None:
+        self.at_start = at_start
+        self.error = error
+        self.ends = ends
+        self.sink: Sink
+        self.started = threading.Event()
+        self.stopped = threading.Event()
+        self.calls: list[str] = []
+
+    def start(self, sink: Sink) -> None:
+        self.sink = sink
+        self.calls.append("start")
+        for data in self.at_start:
+            assert sink.send(data)
+        if self.error is not None:
+            raise self.error
+        if self.ends:
+            sink.end()
+        self.started.set()
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+        self.stopped.set()
+
+
 @dataclass
 class TinyFace:
     """Answers by a function; notes every request that it was called with."""
@@ -148,12 +237,14 @@ class Edge:
         graceful_s: float = PATIENCE_S,
         app=plain_app,
         identifier: object = None,
+        pulse: object = None,
     ) -> None:
         config = EdgeConfig(
             route=mounted({"/dav": face}, star=face),
             identifier=identifier or Identity(),
             settle=settle or Settled(),
             new_upload=uploads or Uploads(),
+            pulse=pulse or Beats(),
             limits=limits or Limits(),
             threads=4,
         )
@@ -226,6 +317,17 @@ class Client:
         if "content-length" in fields:
             return Answer(status, fields, self._exactly(int(fields["content-length"])))
         return Answer(status, fields, self.rest())
+
+    def head(self) -> dict[str, str]:
+        """The fields of an answer whose body is read by `exactly`."""
+        lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")[1:-2]
+        return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+    def chunk(self) -> bytes:
+        """One chunk of a body; empty is the last."""
+        data = self._exactly(int(self._until(b"\r\n"), 16))
+        assert self._exactly(2) == b"\r\n"
+        return data
 
     def ask(self, method: str, target: str, body: bytes = b"", fields: str = "") -> Answer:
         self.request(method, target, body, fields)

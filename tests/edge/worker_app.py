@@ -10,12 +10,16 @@ from holdfast.edge.serve import serve
 from holdfast.edge.settings import EdgeConfig, mounted
 from holdfast.edge.workers import supervise
 from holdfast.wire.exchange import Response
-from tests.edge.tiny import Identity, Settled, TinyFace, Uploads, plain_app
+from tests.edge.tiny import Broadcast, Identity, Settled, Ticket, TinyFace, Uploads, plain_app
 
 
 def tell_pid(request):
     if request.target == "/dav/die":
         os._exit(3)
+    if request.target == "/dav/park":
+        return Response(0, [], Ticket(at_hasten=Response(423, [], b"later")))
+    if request.target == "/dav/live":
+        return Response(200, [], Broadcast(f"{os.getpid()}".encode()))
     return Response(200, [], f"{os.getpid()}".encode())
 
 
