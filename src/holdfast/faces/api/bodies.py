@@ -32,6 +32,7 @@ __all__ = [
     "EventBody",
     "EventsQuery",
     "FindQuery",
+    "GapBody",
     "GrantedLock",
     "HistoryPage",
     "HistoryQuery",
@@ -45,6 +46,7 @@ __all__ = [
     "RefreshResults",
     "ReleaseBody",
     "ShownLock",
+    "StreamEntry",
     "TakeOverBody",
 ]
 
@@ -263,7 +265,8 @@ class RecordQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     under: Annotated[ResourceText | UnsetType, Meta(description="Lock roots at or below this path.")] = UNSET
     kind: Annotated[
-        list[EventKind] | UnsetType, Meta(min_length=1, description="Of these kinds only; repeated, or with commas.")
+        Annotated[list[EventKind], Meta(min_length=1)] | UnsetType,
+        Meta(description="Of these kinds only; repeated, or with commas."),
     ] = UNSET
     lock: Annotated[LockId | UnsetType, Meta(description="Of the lock with this id only.")] = UNSET
 
@@ -279,11 +282,9 @@ class EventsQuery(RecordQuery, frozen=True, forbid_unknown_fields=True):
     """The same, as they happen."""
 
     last_event_id: Annotated[
-        int | UnsetType,
+        Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType,
         Meta(
-            ge=0,
-            le=2**63 - 1,
-            description="As the field Last-Event-ID, which a browser cannot set when it first connects and which comes before this.",
+            description="As the field Last-Event-ID, which a browser cannot set when it first connects and which comes before this."
         ),
     ] = UNSET
 
@@ -367,6 +368,31 @@ class EventBody(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     fencing_token: int
+
+
+class GapBody(msgspec.Struct, frozen=True):
+    """In a stream: what came `after` this seq is not kept any more, up to the `first` that is."""
+
+    after: int
+    first: int
+
+
+class StreamEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of a stream, by the fields of Server-Sent Events. `id` is the seq; `data` is JSON, in one line."""
+
+    event: Annotated[str, Meta(extra_json_schema={"enum": [*EventKind, "gap"]})]
+    id: str
+    data: Annotated[
+        str,
+        Meta(
+            extra_json_schema={
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "anyOf": [{"$ref": "#/components/schemas/EventBody"}, {"$ref": "#/components/schemas/GapBody"}]
+                },
+            }
+        ),
+    ]
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
