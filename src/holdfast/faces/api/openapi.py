@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.faces.api.bodies import EndedProblem
+from holdfast.faces.api.bodies import EndedProblem, GapBody
 from holdfast.faces.api.routes import ROUTES, Field, Route, Said
 from holdfast.wire.exchange import Response
 from holdfast.wire.locked import LockedProblem
@@ -65,7 +65,7 @@ def statuses_of(route: Route) -> dict[int, Said]:
 
 def describe() -> Json:
     """The document as a value."""
-    types: list[type] = [EndedProblem]
+    types: list[type] = [EndedProblem, GapBody]
     for route in ROUTES:
         types.extend(kind for kind in (route.body, route.query) if kind is not None)
         types.extend(said.body for said in route.statuses.values() if said.body is not None)
@@ -140,8 +140,7 @@ def _answer(status: int, said: Said) -> Json:
     if said.body is not None:
         is_problem = status >= 400
         kind = "application/problem+json" if is_problem else said.media_type
-        is_json = kind.endswith("json")
-        answer["content"] = {kind: {"schema": _reference(said.body) if is_json else {"type": "string"}}}
+        answer["content"] = {kind: {"schema": _reference(said.body)}}
         if said.body is LockedProblem:
             answer["content"] |= {other: {"schema": {"type": "string"}} for other in ("application/xml", "text/html")}
     return answer

@@ -20,7 +20,6 @@ from holdfast.faces.api.bodies import (
     CheckQuery,
     EndedLock,
     EndedProblem,
-    EventBody,
     EventsQuery,
     FindQuery,
     GrantedLock,
@@ -32,6 +31,7 @@ from holdfast.faces.api.bodies import (
     RefreshResults,
     ReleaseBody,
     ShownLock,
+    StreamEntry,
     TakeOverBody,
 )
 from holdfast.faces.api.call import Call
@@ -48,7 +48,7 @@ class Said(msgspec.Struct, frozen=True):
     meaning: str
     body: type | None = None
     media_type: str = "application/json"
-    """Of an answer that is no refusal; another one is text that is written as `meaning` says."""
+    """Of an answer that is no refusal; in an event stream the body is one entry of it, by its fields."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -305,7 +305,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         fields=(Field("Last-Event-ID", "The id of the last event that you had: go on after it.", "event-id"),),
         is_brief=False,
         statuses={
-            200: Said("A stream; each `data` but a gap's is an EventBody, in JSON.", EventBody, "text/event-stream"),
+            200: Said("A stream of entries.", StreamEntry, "text/event-stream"),
             503: Said(
                 "Too many streams are open, or the server cannot use its store; Retry-After says when to try again.",
                 EndedProblem,
