@@ -35,21 +35,22 @@ _MOST_AT_ONCE: Final = 64
 class KnownLocks:
     """The locks on roots that were asked for, the roots that have none below, and whether anybody waits for a lock."""
 
-    __slots__ = ("_bare", "_cursor", "_on", "_someone_waits", "_version")
+    __slots__ = ("_bare", "_cursor", "_on", "_version", "nobody_waits")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         """Know nothing yet; `cursor` asks."""
         self._cursor = cursor
         self._on: dict[str, list[Lock]] = {}
         self._bare: set[str] = set()
-        self._someone_waits: bool | None = None
+        self.nobody_waits = False
+        """True once it is known that nobody waits for any lock."""
         self._version = -1
 
     def forget(self) -> None:
         """Know nothing more."""
         self._on.clear()
         self._bare.clear()
-        self._someone_waits = None
+        self.nobody_waits = False
 
     def refresh(self) -> None:
         """Forget everything if anyone else has committed; begins the snapshot of a transaction that has none."""
@@ -108,21 +109,23 @@ class KnownLocks:
 
     def someone_waits(self) -> bool:
         """True where there is any waiter, for whatever lock."""
-        if self._someone_waits is None:
-            self._someone_waits = bool(self._cursor.execute(queries.SOMEONE_WAITS).fetchone()[0])
-        return self._someone_waits
+        if not self.nobody_waits:
+            self.nobody_waits = not self._cursor.execute(queries.SOMEONE_WAITS).fetchone()[0]
+        return not self.nobody_waits
 
     def waiters_on(self, roots: Iterable[str], before: int = LAST_PLACE) -> list[Waiter]:
         """All who wait for these roots and come before a place, in the order of the line; read by one statement, so of one moment."""
+        if not self.someone_waits():
+            return []
         wanted = list(dict.fromkeys(roots))
-        if not wanted or not self.someone_waits():
+        if not wanted:
             return []
         rows = self._cursor.execute(queries.waiters_on(len(wanted)), (*wanted, before)).fetchall()
         return [waiter_from(row) for row in sorted(rows)]
 
     def note_waiters(self, count: int) -> None:
         """This connection has changed the line; so many wait now."""
-        self._someone_waits = count > 0
+        self.nobody_waits = count == 0
 
     def note_insert(self, lock: Lock) -> None:
         """This connection has inserted a lock."""

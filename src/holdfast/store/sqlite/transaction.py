@@ -198,24 +198,25 @@ class SqliteReadTransaction:
             rows = self._rows(queries.COUNT_LOCKS_OF, (principal,))
         return rows[0][0] if rows else 0
 
-    def _someone_waits(self) -> bool:
-        return self._ask(self._known().someone_waits)
+    def _nobody_waits(self) -> bool:
+        known = self._known()
+        return known.nobody_waits or not self._ask(known.someone_waits)
 
     def waiters_on(self, roots: Sequence[str], *, before: int | None = None, limit: int = -1) -> list[Waiter]:
         """One statement for all of them, or one for each root where only the first are wanted."""
+        if self._nobody_waits():
+            return []
         last = LAST_PLACE if before is None else before
         known = self._known()
         if limit < 0:
             return self._ask(lambda: known.waiters_on(roots, last))
-        if not self._someone_waits():
-            return []
         wanted = dict.fromkeys(roots)
         rows = [row for root in wanted for row in self._rows(queries.WAITERS_ON_ONE, (root, last, limit))]
         return [waiter_from(row) for row in sorted(rows)[:limit]]
 
     def waiters_below(self, path: ResourcePath, *, before: int | None = None, limit: int = -1) -> list[Waiter]:
         """A range scan of an index, then one seek each."""
-        if not self._someone_waits():
+        if self._nobody_waits():
             return []
         last = LAST_PLACE if before is None else before
         values = first_below(path.prefix), end_of_range(path.prefix), last, limit
@@ -223,17 +224,20 @@ class SqliteReadTransaction:
 
     def waiter_with_id(self, lock_id: str) -> Waiter | None:
         """One seek."""
-        rows = self._rows(queries.WAITER_WITH_ID, (lock_id,)) if self._someone_waits() else []
+        if self._nobody_waits():
+            return None
+        rows = self._rows(queries.WAITER_WITH_ID, (lock_id,))
         return waiter_from(rows[0]) if rows else None
 
     def lapsed_waiters(self, limit: int) -> list[Waiter]:
         """A range scan in the index by lease."""
-        rows = self._rows(queries.LAPSED_WAITERS, (self.now_us, limit)) if self._someone_waits() else []
-        return [waiter_from(row) for row in rows]
+        if self._nobody_waits():
+            return []
+        return [waiter_from(row) for row in self._rows(queries.LAPSED_WAITERS, (self.now_us, limit))]
 
     def count_waiters(self) -> int:
         """One seek, for a number that every commit writes; none while nobody waits."""
-        if not self._someone_waits():
+        if self._nobody_waits():
             return 0
         commit = self._commit
         return self._rows(queries.COUNT_WAITERS, ())[0][0] if commit is None else self._ask(lambda: commit.waiters)
@@ -403,7 +407,7 @@ class SqliteWriteTransaction(SqliteReadTransaction):
 
     def renew_waiters(self, lock_ids: Sequence[str], lease_until: datetime) -> None:
         """One statement for all of them."""
-        if lock_ids and self._someone_waits():
+        if lock_ids and not self._nobody_waits():
             self._run(queries.RENEW_WAITERS, (microseconds(lease_until), msgspec.json.encode(lock_ids).decode()))
 
     def dequeue(self, waiter: Waiter) -> None:
