@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.core.conflicts import conflicting_locks
 from holdfast.core.model import Depth, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
-from holdfast.core.queueing import ahead_of, asks_conflict, decide_turns, waiting
+from holdfast.core.queueing import ahead_of, asks_conflict, decide_turns, first_ahead_of, waiting
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 X, S = LockScope.EXCLUSIVE, LockScope.SHARED
@@ -69,6 +71,21 @@ def test_a_newcomer_sees_who_is_ahead():
     assert [item.seq for item in ahead_of(line, ResourcePath("/a"), X, Depth.ZERO)] == [1, 3]
 
 
+def test_who_is_first_ahead_is_found_without_going_on_through_the_line():
+    """In a line of thousands the first one decides, and in none does anybody behind."""
+
+    def line() -> Iterator[Waiter]:
+        yield waiter(1, "/ab")
+        yield waiter(2, "/a")
+        raise AssertionError
+
+    found = first_ahead_of(line(), ResourcePath("/a"), X, Depth.ZERO)
+    assert found is not None
+    assert found.seq == 2
+    assert first_ahead_of(line(), ResourcePath("/a"), X, Depth.ZERO, before_seq=2) is None
+    assert first_ahead_of([waiter(1, "/ab"), waiter(2, scope=S)], ResourcePath("/a"), S, Depth.ZERO) is None
+
+
 asked = st.tuples(st.sampled_from(PATHS), st.sampled_from([X, S]), st.sampled_from([Depth.ZERO, Depth.INFINITY]))
 
 
@@ -80,6 +97,28 @@ def test_those_who_have_a_turn_together_never_conflict_and_the_first_always_has_
         for other in chosen:
             assert one is other or not asks_conflict(one, other.root, other.scope, other.depth)
     assert not line or chosen[0] is line[0]
+
+
+@given(st.lists(asked, max_size=4), st.lists(asked, max_size=8))
+def test_turns_are_those_of_whoever_conflicts_with_no_lock_and_nobody_before(holds, asks):
+    """Against the definition, pair by pair."""
+    held = [lock(*hold) for hold in holds]
+    line = [waiter(seq, *ask) for seq, ask in enumerate(asks)]
+    expected = [
+        item
+        for item in line
+        if not conflicting_locks(held, item.root, item.scope, item.depth)
+        and not ahead_of(line, item.root, item.scope, item.depth, before_seq=item.seq)
+    ]
+    assert decide_turns(held, line) == expected
+
+
+@given(st.lists(asked, max_size=8), asked, st.none() | st.integers(0, 8))
+def test_the_first_ahead_is_the_first_of_all_who_are(asks, ask, before_seq):
+    line = [waiter(seq, *each) for seq, each in enumerate(asks)]
+    root, scope, depth = ResourcePath(ask[0]), ask[1], ask[2]
+    ahead = ahead_of(line, root, scope, depth, before_seq=before_seq)
+    assert first_ahead_of(line, root, scope, depth, before_seq=before_seq) == (ahead[0] if ahead else None)
 
 
 @given(asked, asked)

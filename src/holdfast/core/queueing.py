@@ -9,22 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
-from holdfast.core.conflicts import COMPATIBLE, conflicting_locks
+from holdfast.core.conflicts import COMPATIBLE
 from holdfast.core.model import Depth, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["ahead_of", "asks_conflict", "decide_turns", "waiting"]
+__all__ = ["ahead_of", "asks_conflict", "decide_turns", "first_ahead_of", "waiting"]
+
+_BESIDE: Final = tuple(scopes for scopes, may_stand in COMPATIBLE.items() if may_stand)
+_REFUSED_BY: Final = {asked: tuple(other for other in LockScope if not COMPATIBLE[other, asked]) for asked in LockScope}
+"""For each scope, those that it cannot stand beside."""
 
 
 def waiting(waiters: Iterable[Waiter], now: datetime) -> list[Waiter]:
     """Those whose own lease has not run out: a waiter that died must not hold up the line."""
-    return [waiter for waiter in waiters if waiter.lease_until > now]
+    return [waiter for waiter in waiters if not waiter.has_lapsed_at(now)]
 
 
 def asks_conflict(first: Waiter, root: ResourcePath, scope: LockScope, depth: Depth) -> bool:
     """True where a lock as `first` asks for and one as the other arguments ask for cannot both stand (RFC 4918 9.10.5)."""
-    if COMPATIBLE[first.scope, scope]:
+    if (first.scope, scope) in _BESIDE:
         return False
     if first.root == root:
         return True
@@ -34,7 +39,7 @@ def asks_conflict(first: Waiter, root: ResourcePath, scope: LockScope, depth: De
 
 
 def ahead_of(
-    line: Sequence[Waiter], root: ResourcePath, scope: LockScope, depth: Depth, *, before_seq: int | None = None
+    line: Iterable[Waiter], root: ResourcePath, scope: LockScope, depth: Depth, *, before_seq: int | None = None
 ) -> list[Waiter]:
     """The waiters that a request must not pass, in the order of the line; all of the line, or those before a place in it."""
     return [
@@ -44,16 +49,60 @@ def ahead_of(
     ]
 
 
-def decide_turns(held: Sequence[Lock], line: Sequence[Waiter]) -> list[Waiter]:
+def first_ahead_of(
+    line: Iterable[Waiter], root: ResourcePath, scope: LockScope, depth: Depth, *, before_seq: int | None = None
+) -> Waiter | None:
+    """The first of those, or None where nobody is ahead; looks no further than that one. The line comes by seq."""
+    for waiter in line:
+        if before_seq is not None and waiter.seq >= before_seq:
+            return None
+        if asks_conflict(waiter, root, scope, depth):
+            return waiter
+    return None
+
+
+def decide_turns(held: Iterable[Lock], line: Sequence[Waiter]) -> list[Waiter]:
     """Who of the line can be granted now, in its order: nothing held is in the way, and nobody before with whom it conflicts.
 
     `held` are unexpired locks and `line` living waiters by seq, both as far as they can meet. Those granted
-    together conflict neither with what is held nor with one another.
+    together conflict neither with what is held nor with one another. Costs each of them its depth, not the others.
     """
+    before = _Claims()
+    for lock in held:
+        before.add(lock.root, lock.scope, lock.depth)
     turns: list[Waiter] = []
     for waiter in line:
-        if conflicting_locks(held, waiter.root, waiter.scope, waiter.depth):
-            continue
-        if not ahead_of(line, waiter.root, waiter.scope, waiter.depth, before_seq=waiter.seq):
+        if not before.refuse(waiter.root, waiter.scope, waiter.depth):
             turns.append(waiter)
+        before.add(waiter.root, waiter.scope, waiter.depth)
     return turns
+
+
+class _Claims:
+    """Locks that are held or asked for, by the paths on which another one meets them, for each scope."""
+
+    def __init__(self) -> None:
+        self._on: dict[LockScope, set[str]] = {scope: set() for scope in LockScope}
+        """Their roots."""
+        self._deep: dict[LockScope, set[str]] = {scope: set() for scope in LockScope}
+        """The roots of those of depth infinity, which meet all below."""
+        self._above: dict[LockScope, set[str]] = {scope: set() for scope in LockScope}
+        """Whatever has a root below, where one of depth infinity would meet it."""
+
+    def add(self, root: ResourcePath, scope: LockScope, depth: Depth) -> None:
+        """One more."""
+        *above, text = root.lineage
+        self._on[scope].add(text)
+        self._above[scope].update(above)
+        if depth is Depth.INFINITY:
+            self._deep[scope].add(text)
+
+    def refuse(self, root: ResourcePath, scope: LockScope, depth: Depth) -> bool:
+        """True where one of them cannot stand beside a lock like this."""
+        *above, text = root.lineage
+        for other in _REFUSED_BY[scope]:
+            if text in self._on[other] or not self._deep[other].isdisjoint(above):
+                return True
+            if depth is Depth.INFINITY and text in self._above[other]:
+                return True
+        return False
