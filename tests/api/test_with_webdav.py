@@ -41,6 +41,63 @@ def test_a_lock_of_the_api_stops_webdav_and_its_token_opens_it(desk: Desk, docum
     assert desk.client("alice").put(document, if_=f"(<{lock['token']}>)").status == 204
 
 
+def test_a_lock_of_the_api_stops_the_check_however_it_is_asked(desk: Desk, document: str) -> None:
+    lock = desk.granted("alice", document)
+    told = {"X-Forwarded-Method": "PUT", "X-Forwarded-Uri": document}
+    for name in ("alice", "bob"):
+        assert desk.ask(name, "POST", "/api/check", {"resource": document}).status == 423
+        assert desk.ask(name, "GET", "/api/check", headers=told).status == 423
+    opened = told | {"If": f"(<{lock['token']}>)"}
+    assert desk.ask("alice", "GET", "/api/check", headers=opened).status == 204
+    assert desk.ask("bob", "GET", "/api/check", headers=opened).status == 423
+    assert desk.release("alice", lock).status == 204
+    assert desk.ask("bob", "GET", "/api/check", headers=told).status == 204
+
+
+def test_a_collection_locked_over_webdav_stops_the_api_at_all_in_it(desk: Desk) -> None:
+    folder = f"/dav/folder-{next(_numbers)}"
+    alice = desk.client("alice")
+    assert alice.request("MKCOL", folder).status == 201
+    token = alice.locked(folder, depth="infinity")
+    for resource in (folder, f"{folder}/a/b"):
+        assert desk.acquire("bob", resource).status == 423
+        assert desk.ask("bob", "POST", "/api/check", {"resource": resource}).status == 423
+    assert alice.unlock(folder, token).status == 204
+    for resource in (folder, f"{folder}/a/b"):
+        assert desk.acquire("bob", resource).status == 201
+
+
+def test_a_tree_locked_by_the_api_stops_webdav_at_all_in_it(desk: Desk) -> None:
+    """Making, changing, locking, moving away and removing: nothing passes, and each 423 or 207 names the lock's root."""
+    folder = f"/dav/folder-{next(_numbers)}"
+    bob = desk.client("bob")
+    assert bob.request("MKCOL", folder).status == 201
+    assert bob.put(f"{folder}/a.txt").status == 201
+    lock = desk.granted("alice", folder, depth="infinity")
+    for answer in (
+        bob.put(f"{folder}/a.txt"),
+        bob.put(f"{folder}/new.txt"),
+        bob.lock(f"{folder}/a.txt"),
+        bob.request("MKCOL", f"{folder}/in"),
+        bob.request("MOVE", f"{folder}/a.txt", destination=f"{folder}.txt"),
+        bob.request("DELETE", folder),
+    ):
+        assert answer.status == 423
+        assert folder in [href.rstrip("/") for href in answer.hrefs()]
+    assert desk.release("alice", lock).status == 204
+    assert bob.request("DELETE", folder).status == 204
+
+
+def test_shared_locks_of_both_stand_together_and_stop_an_exclusive_one_of_either(desk: Desk, document: str) -> None:
+    desk.client("alice").locked(document, "shared")
+    lock = desk.granted("bob", document, scope="shared")
+    assert desk.acquire("root", document).status == 423
+    assert desk.client("root").lock(document).status == 423
+    assert desk.client("rita").propfind(document, "lockdiscovery").body.count(b"<D:shared/>") == 2
+    assert desk.client("bob").put(document).status == 423
+    assert desk.client("bob").put(document, if_=f"(<{lock['token']}>)").status == 204
+
+
 def test_the_link_of_each_423_leads_to_the_lock(desk: Desk, document: str) -> None:
     desk.client("alice").locked(document)
     link = desk.client("bob").put(document)["Link"]
