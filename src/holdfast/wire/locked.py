@@ -12,7 +12,9 @@ from typing import Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from holdfast.core.decisions import Standing
 from holdfast.core.model import Depth, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.wire.davxml_write import HOLDFAST, Condition, condition_xml, escape, iso_instant, render_error
@@ -26,6 +28,7 @@ __all__ = [
     "MAX_LOCKS_SHOWN",
     "MAX_RETRY_SECONDS",
     "OFFICE_ERROR",
+    "SHORT_RETRY_SECONDS",
     "ContendingLock",
     "Holder",
     "LockDescription",
@@ -47,6 +50,9 @@ LOCKED_TYPE: Final = "urn:problem-type:holdfast:locked"
 
 MAX_RETRY_SECONDS: Final = 60
 """Retry-After never says more, for a holder may release long before the lock expires."""
+
+SHORT_RETRY_SECONDS: Final = 2
+"""Retry-After where nothing is held, and others are only next in line."""
 
 MAX_LOCKS_SHOWN: Final = 20
 """Most locks that one answer describes; a resource may have any number of shared ones."""
@@ -101,9 +107,10 @@ class ContendingLock(msgspec.Struct, frozen=True):
 
 
 class LockedAnswer(msgspec.Struct, frozen=True):
-    """Everything a 423 says. `locks` is not empty; `wall_offset` is the clock's, for showing instants to people.
+    """Everything a 423 says. `wall_offset` is the clock's, for showing instants to people.
 
-    `condition` is LOCK_TOKEN_SUBMITTED for a refused write, NO_CONFLICTING_LOCK for a refused LOCK
+    `locks` is empty where nothing is held and others are next in line, which `line` tells then. `most_retry` bounds
+    Retry-After (seconds), for one whose place in line is kept no longer. `condition` is LOCK_TOKEN_SUBMITTED for a refused write, NO_CONFLICTING_LOCK for a refused LOCK
     (RFC 4918 sections 16.3, 16.4).
     """
 
@@ -114,6 +121,8 @@ class LockedAnswer(msgspec.Struct, frozen=True):
     wall_offset: timedelta = timedelta()
     note: str = ""
     """A sentence for the one who asks, such as that his own lock was broken; it comes first."""
+    line: Standing | None = None
+    most_retry: int = MAX_RETRY_SECONDS
 
 
 class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,24 +142,32 @@ class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedProblem(Problem, frozen=True, kw_only=True):
-    """The JSON of a 423: a Problem with the resource, when to try again (seconds), and the locks in the way."""
+    """The JSON of a 423: a Problem with the resource, when to try again (seconds), and the locks in the way.
+
+    For a new lock, while anybody waits: `queue_length` counts those in line with whom it conflicts, and `position` is its
+    own place among them, 1 for the next, where it has one.
+    """
 
     resource: str
     retry_after: int
     locks: tuple[LockDescription, ...]
+    queue_length: int | UnsetType = UNSET
+    position: int | UnsetType = UNSET
 
 
 def retry_after(answer: LockedAnswer) -> int:
-    """Seconds until trying again can help: until the last lock in the way ends by itself, from 1 to MAX_RETRY_SECONDS."""
+    """Seconds until trying again can help: until the last lock in the way ends by itself, from 1 to `most_retry`."""
+    if not answer.locks:
+        return min(SHORT_RETRY_SECONDS, answer.most_retry)
     longest = 1
     for lock in answer.locks:
         if lock.expires_at is None:
-            return MAX_RETRY_SECONDS
+            return answer.most_retry
         left = lock.expires_at - answer.now
         if left >= _LONGEST_RETRY:
-            return MAX_RETRY_SECONDS
+            return answer.most_retry
         longest = max(longest, -(-left // _SECOND))
-    return longest
+    return min(longest, answer.most_retry)
 
 
 def locked_response(
@@ -191,18 +208,20 @@ def render_locked(answer: LockedAnswer, representation: Representation) -> bytes
         more=max(0, len(answer.locks) - MAX_LOCKS_SHOWN),
         retry_after=retry_after(answer),
         refused_lock=answer.condition is Condition.NO_CONFLICTING_LOCK,
+        line_sentence=_line_sentence(answer),
     )
 
 
 def locked_conditions(answer: LockedAnswer) -> str:
-    """What stands in the DAV:error: the condition with the lock roots, and one Holdfast element for each lock.
+    """What stands in the DAV:error: the condition with the lock roots, one Holdfast element for each lock, one for the line.
 
     Fit for a document of its own and, in `davxml_write.error_element`, for a response of a 207.
     """
     locks = answer.locks[:MAX_LOCKS_SHOWN]
     described = [_lock_element(lock, answer.wall_offset) for lock in locks]
-    hrefs = dict.fromkeys([lock.root_href for lock in locks])
-    return condition_xml(answer.condition, hrefs) + "".join(described)
+    # RFC 4918 section 16 wants a URL in it; where no lock is in the way, others wait for this very resource.
+    hrefs = dict.fromkeys([lock.root_href for lock in locks] or [answer.resource.href()])
+    return condition_xml(answer.condition, hrefs) + "".join(described) + _line_element(answer.line)
 
 
 def locked_problem(answer: LockedAnswer) -> LockedProblem:
@@ -217,6 +236,8 @@ def locked_problem(answer: LockedAnswer) -> LockedProblem:
         resource=href,
         retry_after=retry_after(answer),
         locks=tuple(_description(lock, answer) for lock in answer.locks[:MAX_LOCKS_SHOWN]),
+        queue_length=UNSET if answer.line is None or not answer.line.length else answer.line.length,
+        position=UNSET if answer.line is None or answer.line.position is None else answer.line.position,
     )
 
 
@@ -235,10 +256,47 @@ def locked_detail(answer: LockedAnswer) -> str:
     else:
         outcome = "Your change was not made."
     note = f"{answer.note} " if answer.note else ""
-    return f"{note}{_holder_sentence(answer)} {outcome} Try again once it is released, or ask the holder to release it."
+    line = _line_sentence(answer)
+    if not answer.locks:
+        return f"{note}{line} {outcome} Try again soon, or wait in the line."
+    said = f"{_holder_sentence(answer)} {line}" if line else _holder_sentence(answer)
+    return f"{note}{said} {outcome} Try again once it is released, or ask the holder to release it."
+
+
+def _line_sentence(answer: LockedAnswer) -> str:
+    """How the line stands, for a person; empty while nobody waits."""
+    line = answer.line
+    if line is None or not (line.length or line.is_full):
+        return ""
+    root = answer.resource.text
+    others = line.length - (line.position is not None)
+    next_up = "" if line.first is None else holder_text(line.first.principal, line.first.owner)
+    if not answer.locks and next_up:
+        said = f"{next_up} is next in line for {root}, and has not taken it yet."
+    else:
+        said = ""
+    if line.position is not None:
+        count = f"You are number {line.position} in the line"
+        said = (
+            f"{said} {count}, with {others} other{'' if others == 1 else 's'} waiting."
+            if others
+            else f"{said} {count}."
+        )
+    elif others:
+        said = f"{said} {others} request{' waits' if others == 1 else 's wait'} in the line."
+    return f"{said} The waiting line is full.".lstrip() if line.is_full else said.lstrip()
+
+
+def _line_element(line: Standing | None) -> str:
+    if line is None or not line.length:
+        return ""
+    position = "" if line.position is None else f"<H:position>{line.position}</H:position>"
+    return f'<H:queue xmlns:H="{HOLDFAST}"><H:length>{line.length}</H:length>{position}</H:queue>'
 
 
 def _holder_sentence(answer: LockedAnswer) -> str:
+    if not answer.locks:
+        return _line_sentence(answer)
     lock = answer.locks[0]
     shown_now = answer.now + answer.wall_offset
     since = clock_text(lock.created_at + answer.wall_offset, shown_now)

@@ -111,8 +111,12 @@ def render_locked_page(
     more: int = 0,
     retry_after: int = 1,
     refused_lock: bool = False,
+    line_sentence: str = "",
 ) -> bytes:
-    """The page of a 423. `resource` is the path as people read it, `more` the locks that are not shown."""
+    """The page of a 423. `resource` is the path as people read it, `more` the locks that are not shown.
+
+    `line_sentence` is how the waiting line stands; without locks it is all there is to say.
+    """
     return _render(
         "locked.html",
         resource=resource,
@@ -123,6 +127,7 @@ def render_locked_page(
         more=more,
         retry_after=retry_after,
         refused_lock=refused_lock,
+        line_sentence=line_sentence,
     )
 
 
