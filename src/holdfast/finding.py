@@ -16,10 +16,11 @@ from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.store.protocol import ReadTransaction
 from holdfast.turns import queue_lengths
 
-__all__ = ["Filter", "Found", "Key", "Page", "Past", "describe", "find", "history"]
+__all__ = ["Filter", "Found", "Key", "Page", "Past", "describe", "find", "history", "history_backwards"]
 
 _MOST_LOOKED_AT = 10_000  # locks or events that one page looks at; a page that finds few of them is shorter
 _CHUNK = 500
+_ENDLESS = 2**63  # above every seq
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -115,13 +116,17 @@ def _find_on(
     return Page(_told(tx, rest[:limit]), _key(rest[limit - 1]) if len(rest) > limit else None)
 
 
-def history(tx: ReadTransaction, admits: Callable[[Event], bool], after_seq: int, limit: int) -> Past:
-    """Up to `limit` events that fit, from just after a seq."""
+def history(
+    tx: ReadTransaction, admits: Callable[[Event], bool], after_seq: int, limit: int, *, before_seq: int = _ENDLESS
+) -> Past:
+    """Up to `limit` events that fit, from just after a seq and up to just before another."""
     found: list[Event] = []
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
         chunk = tx.events_after(after_seq, _CHUNK)
         for event in chunk:
+            if event.seq >= before_seq:
+                return Past(found, after_seq, more=False)
             after_seq = event.seq
             if admits(event):
                 found.append(event)
@@ -131,6 +136,30 @@ def history(tx: ReadTransaction, admits: Callable[[Event], bool], after_seq: int
             return Past(found, after_seq, more=False)
         looked_at += len(chunk)
     return Past(found, after_seq, more=True)
+
+
+def history_backwards(
+    tx: ReadTransaction, admits: Callable[[Event], bool], before_seq: int, limit: int, *, after_seq: int = 0
+) -> Past:
+    """The same from the newest: what follows comes before `next_seq`."""
+    oldest = next((event.seq for event in tx.events_after(after_seq, 1)), _ENDLESS)
+    before_seq = min(before_seq, tx.latest_seq() + 1)
+    found: list[Event] = []
+    looked_at = 0
+    while before_seq > oldest and looked_at < _MOST_LOOKED_AT:
+        # As many seqs as a chunk may have, so that none in between is passed over.
+        first = max(after_seq, before_seq - 1 - _CHUNK)
+        for event in reversed(tx.events_after(first, _CHUNK)):
+            if event.seq >= before_seq:
+                continue
+            before_seq = event.seq
+            if admits(event):
+                found.append(event)
+                if len(found) == limit:
+                    return Past(found, before_seq, more=before_seq > oldest)
+        before_seq = first + 1
+        looked_at += _CHUNK
+    return Past(found, before_seq, more=before_seq > oldest)
 
 
 def _told(tx: ReadTransaction, locks: Sequence[Lock]) -> list[Found]:

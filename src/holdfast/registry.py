@@ -328,10 +328,20 @@ class LockRegistry:
         with self._store.read() as tx:
             return finding.find(tx, wanted, may_see, after, limit)
 
-    def history(self, admits: Callable[[Event], bool], after_seq: int, limit: int) -> Past:
-        """Up to `limit` events that fit, from just after a seq."""
+    def history(
+        self,
+        admits: Callable[[Event], bool],
+        after_seq: int,
+        limit: int,
+        *,
+        before_seq: int = 2**63,
+        newest_first: bool = False,
+    ) -> Past:
+        """Up to `limit` events that fit, with a seq between the two, from the oldest or from the newest."""
         with self._store.read() as tx:
-            return finding.history(tx, admits, after_seq, limit)
+            if newest_first:
+                return finding.history_backwards(tx, admits, before_seq, limit, after_seq=after_seq)
+            return finding.history(tx, admits, after_seq, limit, before_seq=before_seq)
 
     def check(
         self, effects: Sequence[Effect], tokens: Sequence[str], principal: str, condition: IfHeader | None = None

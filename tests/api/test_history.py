@@ -50,3 +50,36 @@ def test_of_one_lock(desk: Desk, resource: str) -> None:
     desk.release("alice", lock)
     desk.granted("alice", resource)
     assert kinds(desk, f"lock={lock['id']}") == [("granted", "alice"), ("released", "alice")]
+
+
+def test_the_newest_come_first_where_that_is_asked_for(desk: Desk, resource: str) -> None:
+    for _ in range(3):
+        desk.release("alice", desk.granted("alice", resource))
+    forwards = desk.ask("alice", "GET", f"/api/history?under={resource}").json["events"]
+    seen: list[object] = []
+    before, more = "", True
+    while more:
+        page = desk.ask("alice", "GET", f"/api/history?under={resource}&order=newest&limit=4{before}").json
+        assert len(page["events"]) <= 4
+        seen.extend(page["events"])
+        before, more = f"&before={page['next']}", page["more"]
+    assert seen == forwards[::-1]
+    assert desk.ask("alice", "GET", f"/api/history?order=newest{before}").json["events"] == []
+
+
+def test_between_two_seqs_in_either_order(desk: Desk, resource: str) -> None:
+    for _ in range(3):
+        desk.release("alice", desk.granted("alice", resource))
+    seqs = [event["seq"] for event in desk.ask("alice", "GET", f"/api/history?under={resource}").json["events"]]
+    for order, expected in (("oldest", seqs[1:5]), ("newest", seqs[4:0:-1])):
+        query = f"under={resource}&after={seqs[0]}&before={seqs[5]}&order={order}"
+        page = desk.ask("alice", "GET", f"/api/history?{query}").json
+        assert [event["seq"] for event in page["events"]] == expected
+        assert not page["more"]
+
+
+def test_of_one_principal_as_holder_or_as_whoever_did_it(desk: Desk, resource: str) -> None:
+    desk.break_("root", desk.granted("alice", resource), "too long")
+    desk.release("bob", desk.granted("bob", resource))
+    assert kinds(desk, f"under={resource}&principal=root") == [("broken", "root")]
+    assert kinds(desk, f"under={resource}&principal=alice") == [("granted", "alice"), ("broken", "root")]

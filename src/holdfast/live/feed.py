@@ -53,12 +53,15 @@ class EventFilter(msgspec.Struct, frozen=True):
     under: ResourcePath | None = None
     kinds: frozenset[EventKind] = frozenset()
     lock_id: str | None = None
+    principal: str | None = None
+    """Who did it, or whose lock it is about."""
 
     def admits(self, event: Event) -> bool:
         """True where the event fits."""
         return (
             (self.lock_id is None or event.lock_id == self.lock_id)
             and (not self.kinds or event.kind in self.kinds)
+            and (self.principal is None or self.principal in {event.holder, event.actor})
             and (self.under is None or event.root.is_at_or_below(self.under))
         )
 

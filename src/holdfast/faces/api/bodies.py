@@ -269,12 +269,17 @@ class RecordQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Of these kinds only; repeated, or with commas."),
     ] = UNSET
     lock: Annotated[LockId | UnsetType, Meta(description="Of the lock with this id only.")] = UNSET
+    principal: Annotated[Name | UnsetType, Meta(description="By this one, or about a lock of theirs.")] = UNSET
 
 
 class HistoryQuery(RecordQuery, frozen=True, forbid_unknown_fields=True):
     """The same, in pages."""
 
     after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="The `next` of the page before: events after this.")] = 0
+    before: Annotated[
+        int, Meta(ge=1, le=2**63 - 1, description="The same of a page with the newest first: events before this.")
+    ] = 2**63 - 1
+    order: Annotated[Literal["oldest", "newest"], Meta(description="Which come first.")] = "oldest"
     limit: Annotated[int, Meta(ge=1, le=1000, description="The most events that are returned.")] = 100
 
 
@@ -396,7 +401,7 @@ class StreamEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """Events by seq. `next` goes into `after` for what follows; `more` says that there is more already."""
+    """Events by seq. `next` goes into `after` for what follows, or into `before` with the newest first; `more` says that there is more already."""
 
     events: list[EventBody]
     next: int

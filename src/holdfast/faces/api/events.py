@@ -59,6 +59,7 @@ def asked_events(call: Call, query: RecordQuery) -> Callable[[Event], bool]:
         under=None if isinstance(query.under, UnsetType) else call.resource(query.under, "under", 400),
         kinds=frozenset() if isinstance(query.kind, UnsetType) else frozenset(query.kind),
         lock_id=None if isinstance(query.lock, UnsetType) else query.lock,
+        principal=None if isinstance(query.principal, UnsetType) else query.principal,
     )
     return lambda event: wanted.admits(event) and may_see_event(principal, event)
 

@@ -12,8 +12,14 @@ __all__ = ["history"]
 
 
 def history(call: Call) -> Response:
-    """GET /api/history: the events that the principal may see, from the oldest that is kept."""
+    """GET /api/history: the events that the principal may see, from the oldest that is kept, or from the newest."""
     query = call.query(HistoryQuery, lists=LISTS)
-    past = call.site.registry.history(asked_events(call, query), query.after, query.limit)
+    past = call.site.registry.history(
+        asked_events(call, query),
+        query.after,
+        query.limit,
+        before_seq=query.before,
+        newest_first=query.order == "newest",
+    )
     offset = call.site.clock.wall_offset()
     return answer(HistoryPage([event_body(event, offset) for event in past.events], past.next_seq, past.more))
