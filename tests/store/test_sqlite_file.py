@@ -121,9 +121,14 @@ def test_a_path_where_no_file_can_be_is_refused(path: Path, make: str) -> None:
 
 def test_a_closed_store_says_so(path: Path) -> None:
     store = SqliteStore(path)
+    store.version()
     store.close()
     with pytest.raises(StoreError, match="closed"), store.read():
         pass
+    with pytest.raises(StoreError, match="closed"):
+        store.peek_waiters(["/"])
+    with pytest.raises(StoreError, match="closed"):
+        store.version()
     with pytest.raises(StoreError, match="closed"):
         store.sync()
 

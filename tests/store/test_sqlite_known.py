@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from holdfast.config import Durability
-from holdfast.core.model import Lock, LockScope
+from holdfast.core.model import Lock, LockScope, Waiter
 from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.store.protocol import StoreError, WriteTransaction
 from holdfast.store.sqlite import SqliteStore
@@ -203,3 +203,38 @@ def test_two_connections_that_take_turns_always_see_the_same_locks(path: Path, s
     with closing(sqlite3.connect(path)) as connection:
         counted = connection.execute("SELECT locks FROM counters").fetchone()[0]
         assert counted == len(kept) == connection.execute("SELECT count(*) FROM locks").fetchone()[0]
+
+
+def move_in_line(chance: random.Random, tx: WriteTransaction, line: list[Waiter]) -> None:
+    for _ in range(chance.randrange(3)):
+        if line and chance.random() < 0.6:
+            tx.dequeue(line.pop(chance.randrange(len(line))))
+        else:
+            line.append(tx.enqueue(waiter_on(tx, chance.choice(PATHS), lock_id=f"{chance.randrange(10**9):09}")))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_connections_that_take_turns_always_see_the_same_line(path: Path, seed: int) -> None:
+    """The line is empty now and then, which is what each remembers."""
+    chance = random.Random(seed)
+    line: list[Waiter] = []
+    with open_store(path) as one, open_store(path) as two:
+        for _ in range(150):
+            store = chance.choice([one, two])
+            for _ in range(chance.randrange(1, 4)):
+                attempt = list(line)
+                fails = chance.random() < 0.3
+                with suppress(_UndoneError), store.hold(), store.write() as tx:
+                    assert tx.waiters_on(PATHS) == attempt
+                    move_in_line(chance, tx, attempt)
+                    assert (tx.waiters_on(PATHS), tx.count_waiters()) == (attempt, len(attempt))
+                    if fails:
+                        raise _UndoneError
+                    line = attempt
+                assert store.peek_waiters(PATHS) == line
+            store.commit_held()
+            other = chance.choice([one, two])
+            assert other.peek_waiters(PATHS) == line
+            with other.read() as tx:
+                assert tx.count_waiters() == len(line)
+    assert line == sorted(line, key=lambda waiter: waiter.seq)
