@@ -79,6 +79,7 @@ class EdgeConnection(HttpToolsProtocol):
         """As uvicorn calls it."""
         super().__init__(config, server_state, app_state, _loop)
         self._limits = self.runtime.config.limits
+        self._observe = self.runtime.config.observe
         self._sweep = self.runtime.sweep(self.loop)
         self._phase = Phase.IDLE
         self._mode = Mode.IGNORED
@@ -191,21 +192,23 @@ class EdgeConnection(HttpToolsProtocol):
     # What comes later
 
     def park(
-        self, before: object, method: str, response: Response, pending: Pending, *, keep: bool, http10: bool
+        self, before: object, request: Request, response: Response, pending: Pending, *, keep: bool, http10: bool
     ) -> None:
         """Let `pending`, the body of `response`, stand where `before` stood until its answer comes."""
         holder = self.runtime.holder(self.loop)
-        parked = Parked(self, method, response, pending, holder, keep=keep, http10=http10)
+        parked = Parked(self, request, response, pending, holder, keep=keep, http10=http10)
         self._stand(before, parked)
         if self.transport.is_closing():
             parked.lost()
         else:
             holder.after_commit(parked.begin)
 
-    def open_stream(self, before: object, response: Response, stream: Stream, *, keep: bool, http10: bool) -> None:
+    def open_stream(
+        self, before: object, request: Request, response: Response, stream: Stream, *, keep: bool, http10: bool
+    ) -> None:
         """Send the head, and let `stream` stand where `before` stood. Raises HeadError, with nothing sent."""
         keep = keep and not http10
-        head = self.head_of(response, None, chunked=not http10, keep=keep, http10=http10)
+        head = self.head_of(request, response, None, chunked=not http10, keep=keep, http10=http10)
         opened = OpenStream(self, stream, self._limits.stream_unsent_bytes, keep=keep, chunked=not http10)
         self._stand(before, opened)
         self.transport.write(head)
@@ -234,8 +237,19 @@ class EdgeConnection(HttpToolsProtocol):
         """Write `response`, whose body is bytes, and go on with the next request."""
         raise NotImplementedError
 
-    def head_of(self, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool) -> bytes:
-        """The head as bytes; raises HeadError."""
+    def head_of(
+        self,
+        request: Request | None,
+        response: Response,
+        length: int | None,
+        *,
+        chunked: bool,
+        keep: bool,
+        http10: bool,
+    ) -> bytes:
+        """The head as bytes; raises HeadError. Without a `request` it answers what is none."""
+        if self._observe is not None and request is not None:
+            self._observe(request, response)
         defaults = self.runtime.defaults(self.server_state.default_headers)
         return encode_head(response, length, defaults, connection_field(keep=keep, http10=http10), chunked=chunked)
 
@@ -274,7 +288,7 @@ class EdgeConnection(HttpToolsProtocol):
         cycle = self.cycle
         if not self._is_busy():
             body = cast("bytes", response.body)
-            head = self.head_of(response, len(body), chunked=False, keep=False, http10=False)
+            head = self.head_of(None, response, len(body), chunked=False, keep=False, http10=False)
             self.transport.write(head + body)
             self.close_after(unread=True)
         elif receiving and isinstance(cycle, Cycle) and self._mode is Mode.COLD:

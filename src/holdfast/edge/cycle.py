@@ -48,7 +48,16 @@ class Connection(Protocol):
         """Read again, unless something else forbids it."""
         ...
 
-    def head_of(self, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool) -> bytes:
+    def head_of(
+        self,
+        request: Request | None,
+        response: Response,
+        length: int | None,
+        *,
+        chunked: bool,
+        keep: bool,
+        http10: bool,
+    ) -> bytes:
         """The head as bytes; raises HeadError."""
         ...
 
@@ -57,12 +66,14 @@ class Connection(Protocol):
         ...
 
     def park(
-        self, before: object, method: str, response: Response, pending: Pending, *, keep: bool, http10: bool
+        self, before: object, request: Request, response: Response, pending: Pending, *, keep: bool, http10: bool
     ) -> None:
         """Let `pending`, the body of `response`, stand where `before` stood until its answer comes."""
         ...
 
-    def open_stream(self, before: object, response: Response, stream: Stream, *, keep: bool, http10: bool) -> None:
+    def open_stream(
+        self, before: object, request: Request, response: Response, stream: Stream, *, keep: bool, http10: bool
+    ) -> None:
         """Send the head, and let `stream` stand where `before` stood. Raises HeadError, with nothing sent."""
         ...
 
@@ -223,7 +234,7 @@ class Cycle(RequestResponseCycle):
         streamed = length is None and not bodiless
         keep = self.keep_alive and self._leave_rest() and not (streamed and http10)
         chunked = streamed and not http10
-        head = connection.head_of(response, length, chunked=chunked, keep=keep, http10=http10)
+        head = connection.head_of(self.request, response, length, chunked=chunked, keep=keep, http10=http10)
         if connection.transport.is_closing():
             raise ClientGoneError
         if bodiless:
@@ -250,13 +261,13 @@ class Cycle(RequestResponseCycle):
             raise TypeError(msg)
         http10 = self.arrival.http10
         if isinstance(body, Pending):
-            self.connection.park(self, method, response, body, keep=self.keep_alive, http10=http10)
+            self.connection.park(self, self.request, response, body, keep=self.keep_alive, http10=http10)
         elif method == "HEAD" or response.status in BODILESS:
             return False
         elif self.connection.transport.is_closing():
             raise ClientGoneError
         else:
-            self.connection.open_stream(self, response, body, keep=self.keep_alive, http10=http10)
+            self.connection.open_stream(self, self.request, response, body, keep=self.keep_alive, http10=http10)
         return True
 
     def _starts(self) -> None:

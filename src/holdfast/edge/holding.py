@@ -58,14 +58,16 @@ class Connection(Protocol):
 class HeldAnswer:
     """One answer that waits. It stands on its connection where a cycle would, so that later requests queue behind it."""
 
-    __slots__ = ("connection", "disconnected", "http10", "keep_alive", "method", "response", "response_complete")
+    __slots__ = ("connection", "disconnected", "http10", "keep_alive", "request", "response", "response_complete")
 
     message_event: ClassVar = Unheard()
 
-    def __init__(self, connection: Connection, method: str, response: Response, *, keep: bool, http10: bool) -> None:
-        """`method` is that of the request; `keep` and `http10` are for the Connection field."""
+    def __init__(
+        self, connection: Connection, request: Request, response: Response, *, keep: bool, http10: bool
+    ) -> None:
+        """`keep` and `http10` are for the Connection field."""
         self.connection = connection
-        self.method = method
+        self.request = request
         self.response = response
         self.keep_alive = keep
         self.http10 = http10

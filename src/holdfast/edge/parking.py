@@ -14,7 +14,7 @@ from typing import Protocol
 from holdfast.edge.heads import problem
 from holdfast.edge.holding import HeldAnswer, Holder
 from holdfast.edge.sending import close_body
-from holdfast.wire.exchange import Pending, Response
+from holdfast.wire.exchange import Pending, Request, Response
 
 __all__ = ["Connection", "Parked"]
 
@@ -55,7 +55,7 @@ class Parked(HeldAnswer):
     def __init__(
         self,
         connection: Connection,
-        method: str,
+        request: Request,
         response: Response,
         pending: Pending,
         holder: Holder,
@@ -64,7 +64,8 @@ class Parked(HeldAnswer):
         http10: bool,
     ) -> None:
         """`pending` is the body of `response`."""
-        super().__init__(connection, method, response, keep=keep, http10=http10)
+        request.started = 0.0  # how long it waits tells nothing of how quick the server is
+        super().__init__(connection, request, response, keep=keep, http10=http10)
         self._connection = connection
         self._pending = pending
         self._holder = holder

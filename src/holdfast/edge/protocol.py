@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import Any, Final, cast
 
 import httptools
@@ -207,7 +208,8 @@ class HoldfastProtocol(EdgeConnection):
         length = body_length_of(headers)
         expects = b"expect" in known and _expects_continue(headers) and not http10
         self._last = not keep
-        request = Request(method, target, headers, None, b"", query, self._scheme, self._client_host)
+        started = 0.0 if self._observe is None else perf_counter()
+        request = Request(method, target, headers, None, b"", query, self._scheme, self._client_host, started)
         is_free = not expects and not self._is_busy() and not self.flow.write_paused
         if is_free and length is not None and length <= self._memory_bytes:
             self._mode = _HOT
@@ -293,11 +295,11 @@ class HoldfastProtocol(EdgeConnection):
         if response.awaits_sync and self._holder.must_wait():
             self._hold(response)
         else:
-            self._write_whole(response, request.method, keep=not self._last, http10=self._http10)
+            self._write_whole(response, request, keep=not self._last, http10=self._http10)
 
     def _hold(self, response: Response) -> None:
         """Keep the answer, whose body is bytes, until what it tells is sure; requests that follow wait behind it."""
-        answer = HeldAnswer(self, self._request.method, response, keep=not self._last, http10=self._http10)
+        answer = HeldAnswer(self, self._request, response, keep=not self._last, http10=self._http10)
         self.cycle = cast("RequestResponseCycle", answer)
         self._holder.add(answer)
 
@@ -307,7 +309,7 @@ class HoldfastProtocol(EdgeConnection):
         self._standing = None
         if self.transport.is_closing():
             return
-        self._write_whole(response, answer.method, keep=answer.keep_alive, http10=answer.http10)
+        self._write_whole(response, answer.request, keep=answer.keep_alive, http10=answer.http10)
         if answer.keep_alive:
             self.go_on()
 
@@ -315,8 +317,7 @@ class HoldfastProtocol(EdgeConnection):
         """Answer what is not all bytes: by a cycle, or when the answer itself comes."""
         body = response.body
         if not isinstance(body, list) and isinstance(body, Pending):
-            method = self._request.method
-            self.park(self.cycle, method, response, body, keep=not self._last, http10=self._http10)
+            self.park(self.cycle, self._request, response, body, keep=not self._last, http10=self._http10)
             return
         cycle = self._complete_cycle()
         cycle.preset = self._committed(response)
@@ -337,7 +338,7 @@ class HoldfastProtocol(EdgeConnection):
             raise TypeError(msg)
         if self.transport.is_closing():
             close_body(body)
-        elif not isinstance(body, bytes) and not _read_in(response, parked.method):
+        elif not isinstance(body, bytes) and not _read_in(response, parked.request.method):
             self._send_by_cycle(parked, self._committed(response))
         elif response.awaits_sync and self._holder.must_wait():
             parked.response = response
@@ -350,18 +351,20 @@ class HoldfastProtocol(EdgeConnection):
         parked.response_complete = True
         self._standing = None
         arrival = Arrival(length=0, expects_continue=False, http10=parked.http10, keep=parked.keep_alive)
-        cycle = Cycle(self, arrival, Request(parked.method, "", Headers(), None), None)
+        cycle = Cycle(self, arrival, parked.request, None)
         cycle.preset = response
         cycle.intake.finish()
         self._put_in_place(parked, cycle)
         self._start_cycle(cycle)
 
-    def _write_whole(self, response: Response, method: str, *, keep: bool, http10: bool) -> None:
+    def _write_whole(self, response: Response, request: Request, *, keep: bool, http10: bool) -> None:
         """Write an answer whose body is bytes; close where it is the last."""
         body = response.body
         assert isinstance(body, bytes)
         connection = "" if keep and not http10 else connection_field(keep=keep, http10=http10)
         defaults = self.runtime.defaults(self.server_state.default_headers)
+        if self._observe is not None:
+            self._observe(request, response)
         try:
             head = encode_head(response, len(body), defaults, connection)
         except HeadError:
@@ -369,7 +372,7 @@ class HoldfastProtocol(EdgeConnection):
             response = problem(500, "The server failed to answer this request; its log says more.")
             body = cast("bytes", response.body)
             head = encode_head(response, len(body), defaults, connection)
-        bodiless = method == "HEAD" or response.status in BODILESS
+        bodiless = request.method == "HEAD" or response.status in BODILESS
         self.transport.write(head if bodiless else head + body)
         self.server_state.total_requests += 1
         if not keep:

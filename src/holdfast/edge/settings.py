@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from holdfast.core.access import Principal
-from holdfast.wire.exchange import Face, Request, Upload
+from holdfast.wire.exchange import Face, Request, Response, Upload
 
 __all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Pulse", "Route", "Settle", "Slow", "mounted"]
 
@@ -150,6 +150,10 @@ class EdgeConfig:
     pulse: Pulse = field(default_factory=_Still)
     """Needed where a face answers with Pending or Stream."""
     limits: Limits = field(default_factory=Limits)
+    observe: Callable[[Request, Response], None] | None = None
+    """Told of each answer of a face, and of the edge in its place, just before the head is sent, to which it may add fields.
+
+    Called on the loop's thread for every request: it must be very brief, and must not raise."""
     threads: int = 16
     """How many faces and disk writes may be at work at once."""
 
