@@ -85,18 +85,23 @@ class LivePulse:
             self._cursor = None
             self._untold = []
             return _IDLE_S
-        untold, self._untold = self._untold, []
-        self._feed.publish(untold)
+        self._publish()
         # What this thread holds may yet be undone, and would be seen: nobody is told of it before it is committed.
         if not self._store.has_held:
             self._look()
-        is_behind = self._store.has_held or self._feed.catch_up()
         now = self._store.now()
-        instants = [instant for instant in (self._line.due(now), self._feed.due(now)) if instant is not None]
-        if is_behind:
+        line_due = self._line.due(now)
+        if self._store.has_held:  # somebody's turn has come, who is not to wait for all who listen
             return 0.0
-        soonest = min(instants, default=None)
-        return LOOK_S if soonest is None else min(LOOK_S, max(0.0, (soonest - now).total_seconds()))
+        self._publish()
+        if self._feed.catch_up():
+            return 0.0
+        instants = [instant for instant in (line_due, self._feed.due(now)) if instant is not None]
+        return min([LOOK_S, *(max(0.0, (instant - now).total_seconds()) for instant in instants)])
+
+    def _publish(self) -> None:
+        untold, self._untold = self._untold, []
+        self._feed.publish(untold)
 
     def _look(self) -> None:
         # Asked for before the events are read: what is committed in between is looked at once more, and not missed.
@@ -114,9 +119,6 @@ class LivePulse:
             self._feed.reach(latest)
             self._line.look_again()
         elif events:
+            self._untold = events
             self._line.concern(events)
-            if self._store.has_held:  # somebody's turn has come, who is not to wait for all who listen
-                self._untold = events
-            else:
-                self._feed.publish(events)
         self._cursor, self._version = latest, version
