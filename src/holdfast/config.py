@@ -105,6 +105,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Count, Meta(description="Locks kept for one principal; one more is refused with 507.")
     ] = 10_000
 
+    max_wait_s: Annotated[
+        int,
+        Meta(
+            ge=0, le=_DAY_S, description="Seconds: the longest that a request may wait in line for a lock; 0: none may."
+        ),
+    ] = 300
+    max_waiters: Annotated[Count, Meta(description="Requests waiting in line in all; one more is refused at once.")] = (
+        10_000
+    )
+    place_kept_s: Annotated[
+        Seconds,
+        Meta(description="Seconds that the place in line of a client which polls is kept until it asks again."),
+    ] = 20.0
+
     max_xml_bytes: Annotated[Bytes, Meta(description="Bytes of an XML request body; more: 413.")] = _MIB
     max_xml_depth: Annotated[Count, Meta(description="Elements nested in each other in a request body; more: 400.")] = (
         64

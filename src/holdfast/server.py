@@ -38,10 +38,12 @@ from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
 from holdfast.listening import base_url, bind
 from holdfast.live.feed import Feed
-from holdfast.live.pulse import LivePulse, NoLine
+from holdfast.live.line import WaitingLine
+from holdfast.live.pulse import LivePulse
 from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
+from holdfast.turns import LineLimits
 from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
 from holdfast.wire.exchange import Request
 
@@ -116,10 +118,12 @@ class Application:
         self.service = LockService(
             self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)
         )
+        self.line = WaitingLine(self.service, self.store.now, longest=timedelta(seconds=settings.max_wait_s))
         self.site = Site(
             mount=MOUNT,
             folder=self.folder,
             service=self.service,
+            line=self.line,
             store=self.store,
             clock=self.store.clock,
             settings=FaceSettings(
@@ -150,6 +154,7 @@ class Application:
             ApiSite(
                 registry=LockRegistry(self.service, self.store),
                 feed=self.feed,
+                line=self.line,
                 clock=self.store.clock,
                 resolve=self.site.resolve,
                 is_served=lambda resource: resource.is_at_or_below(MOUNT),
@@ -173,7 +178,7 @@ class Application:
             identifier=_Identifier(identification),
             settle=self.store,
             new_upload=self.folder.staging.new,
-            pulse=LivePulse(self.store, self.feed, NoLine()),
+            pulse=LivePulse(self.store, self.feed, self.line),
             limits=_edge_limits(settings),
             threads=settings.threads,
         )
@@ -258,7 +263,8 @@ def _timeouts(settings: Settings) -> TimeoutPolicy:
 
 
 def _lock_limits(settings: Settings) -> Limits:
-    return Limits(locks_per_principal=settings.max_locks_per_principal, locks_in_all=settings.max_locks)
+    line = LineLimits(settings.max_waiters, timedelta(seconds=settings.place_kept_s))
+    return Limits(settings.max_locks_per_principal, settings.max_locks, line)
 
 
 def _xml_limits(settings: Settings) -> XmlLimits:

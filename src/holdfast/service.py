@@ -259,6 +259,11 @@ class LockService:
 
     # -- places in line -----------------------------------------------------------------------------
 
+    @property
+    def place_kept(self) -> timedelta:
+        """For how long the place of one who went away to come back is kept."""
+        return self._limits.line.place_kept
+
     def leave(self, place_id: str, reason: str) -> None:
         """Give a place up; harmless when it is gone."""
         with self._store.write() as tx:

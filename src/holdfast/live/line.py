@@ -130,10 +130,13 @@ class _Group:
 class WaitingLine:
     """All requests that are parked with this process. Satisfies what `live.pulse` asks of a line."""
 
-    def __init__(self, service: LockService, now: Callable[[], datetime]) -> None:
-        """Nobody waits yet. `now` is the store's clock."""
+    def __init__(
+        self, service: LockService, now: Callable[[], datetime], *, longest: timedelta = timedelta(seconds=300)
+    ) -> None:
+        """Nobody waits yet. `now` is the store's clock, `longest` the longest wait that is granted."""
         self._service = service
         self._now = now
+        self.longest = longest
         self._groups: dict[str, _Group] = {}
         self._roots: list[str] = []  # the keys of `_groups`, sorted: what is below a path lies side by side
         self._marked: dict[str, None] = {}  # groups that are to be tried, in the order in which they were marked
@@ -152,6 +155,11 @@ class WaitingLine:
         """True while nobody waits."""
         return not self._groups
 
+    @property
+    def come_back_s(self) -> int:
+        """Whole seconds within which one whose place is kept does well to come back."""
+        return max(1, int(self._service.place_kept.total_seconds() / 2))
+
     def park(
         self,
         waiter: Waiter,
@@ -161,12 +169,13 @@ class WaitingLine:
         wait: timedelta,
         keeps_place: bool,
     ) -> Pending:
-        """A request that stands in line as `waiter` waits until `try_` gives an answer, at most for `wait`.
+        """A request that stands in line as `waiter` waits until `try_` gives an answer, at most for `wait`, and `longest`.
 
         Its last try is KEPT with `keeps_place`, else LAST. What a try raises becomes an answer by `failed`, which
         raises what it does not know. Safe from any thread.
         """
-        return Parked(self, waiter, try_, failed, self._now() + wait, keeps_place=keeps_place)
+        deadline = self._now() + min(wait, self.longest)
+        return Parked(self, waiter, try_, failed, deadline, keeps_place=keeps_place)
 
     # -- what happens ---------------------------------------------------------------------------------
 

@@ -123,13 +123,15 @@ class AcquireBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = UNSET
     wait: Annotated[
-        float,
+        Annotated[float, Meta(ge=0, le=86_400)] | UnsetType,
         Meta(
-            ge=0,
-            le=86_400,
-            description="Seconds to wait where the lock is held. A wish: the answer comes at once in this version.",
+            description=(
+                "Seconds to wait in line where the lock is not free, at most the server's longest wait. With an `id` the place in "
+                "line is kept for a while after a 423, for a client that asks again; 0 asks for just that."
+            ),
+            examples=[30],
         ),
-    ] = 0
+    ] = UNSET
     owner: Annotated[
         str, Meta(max_length=1024, pattern=_LINE, description="Your own text about who you are; shown, never checked.")
     ] = ""

@@ -18,6 +18,7 @@ from holdfast.core.conditions import IfHeader
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.api.errors import RefusalError
 from holdfast.live.feed import Feed
+from holdfast.live.line import WaitingLine
 from holdfast.registry import LockRegistry
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.if_header import parse_if
@@ -45,6 +46,7 @@ class ApiSite(msgspec.Struct, frozen=True):
 
     registry: LockRegistry
     feed: Feed
+    line: WaitingLine
     clock: Clock
     resolve: Callable[[str], ResourcePath]
     is_served: Callable[[ResourcePath], bool]

@@ -35,13 +35,14 @@ from holdfast.faces.api.bodies import (
     TakeOverBody,
 )
 from holdfast.faces.api.call import Call, answer
-from holdfast.faces.api.errors import RefusalError
+from holdfast.faces.api.errors import RefusalError, as_refusal, render
 from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, may_see, may_see_event, shown_lock
 from holdfast.registry import ENDLESS, BreakOrder, Filter, Found, Granted, IdTaken, Key, Miss, Renewal
-from holdfast.service import AcquireRequest, Claim
+from holdfast.service import AcquireRequest, Claim, Queued, Stay
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
-from holdfast.wire.locked import ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.locked import MAX_RETRY_SECONDS, ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.prefer import Preferences, parse_prefer, render_prefer
 from holdfast.wire.rfc4918 import parse_lock_token
 from holdfast.wire.sentences import broken_text
 
@@ -88,17 +89,45 @@ def acquire(call: Call) -> Response:
         client=call.client,
         face=Face.API,
     )
-    found = call.site.registry.acquire(
-        request, lock_id=lock_id, endless=endless, first=first, may_break=lambda lock: _administers(call, lock)
+    # What breaks the locks in its way has nothing to wait for.
+    wait_s, applied = _wait_of(call, body.wait) if first is None else (None, [])
+    name = lock_id
+
+    def attempt(stay: Stay | None) -> Response | Queued:
+        nonlocal name
+        found = call.site.registry.acquire(
+            request,
+            lock_id=name,
+            endless=endless,
+            first=first,
+            may_break=lambda lock: _administers(call, lock),
+            stay=stay,
+        )
+        if isinstance(found, Queued):
+            name = found.waiter.id
+            return found
+        if isinstance(found, IdTaken):
+            raise _id_refused(found, named_by_key=named_by_key)
+        if isinstance(found, Event):
+            said = f"This id has been used. {_sentence(call, found)} Choose another id for a new lock."
+            raise RefusalError(409, said, ended=ended_lock(found, call.site.clock.wall_offset()))
+        if isinstance(found, Miss):
+            raise _missed(found, "break")
+        response = _granted(call, found, resource, keeps_place=lock_id is not None)
+        response.headers.extend(applied)
+        return response
+
+    if not wait_s:
+        stay = None if wait_s is None or lock_id is None else Stay.KEPT
+    else:
+        stay = Stay.PARKED
+    found = attempt(stay)
+    if isinstance(found, Response):
+        return found
+    pending = call.site.line.park(
+        found.waiter, attempt, failed=_failure, wait=timedelta(seconds=wait_s or 0), keeps_place=lock_id is not None
     )
-    if isinstance(found, IdTaken):
-        raise _id_refused(found, named_by_key=named_by_key)
-    if isinstance(found, Event):
-        said = f"This id has been used. {_sentence(call, found)} Choose another id for a new lock."
-        raise RefusalError(409, said, ended=ended_lock(found, call.site.clock.wall_offset()))
-    if isinstance(found, Miss):
-        raise _missed(found, "break")
-    return _granted(call, found, resource)
+    return Response(200, [], pending)
 
 
 def find(call: Call) -> Response:
@@ -215,18 +244,28 @@ def take_over(call: Call) -> Response:
     return _granted(call, found, resource)
 
 
-def refused(call: Call, refusal: Refused, resource: ResourcePath, condition: Condition) -> Response:
-    """The answer to a refusal of the lock service about `resource`; the 423 is in the form that Accept asks for."""
+def refused(
+    call: Call, refusal: Refused, resource: ResourcePath, condition: Condition, *, keeps_place: bool = False
+) -> Response:
+    """The answer to a refusal of the lock service about `resource`; the 423 is in the form that Accept asks for.
+
+    `keeps_place`: a place in line that the request has is kept, for a client that comes back soon.
+    """
     kind = refusal.refusal
-    if kind in {Refusal.LOCKED, Refusal.CONFLICT}:
+    if refusal.is_locked:
         distinct = {item.lock.id: item.lock for item in refusal.contentions}
+        line = refusal.line
+        lengths = {} if line is None else line.lengths
+        comes_back = keeps_place and line is not None and line.position is not None
         locked = LockedAnswer(
             resource=resource,
-            locks=tuple(ContendingLock.of(lock) for lock in distinct.values()),
+            locks=tuple(ContendingLock.of(lock, queue_length=lengths.get(lock.id, 0)) for lock in distinct.values()),
             condition=condition,
             now=call.site.clock.now(),
             wall_offset=call.site.clock.wall_offset(),
             note=_note(call, refusal),
+            line=line,
+            most_retry=min(call.site.line.come_back_s, MAX_RETRY_SECONDS) if comes_back else MAX_RETRY_SECONDS,
         )
         return locked_response(locked, call.header(b"accept"), prefers_xml=False)
     if kind is Refusal.CONDITION_FAILED:
@@ -244,12 +283,29 @@ def _note(call: Call, refusal: Refused) -> str:
     return broken_text(broken.actor, broken.reason, broken.at + offset, call.site.clock.now() + offset)
 
 
-def _granted(call: Call, found: Granted | Refused, resource: ResourcePath) -> Response:
+def _granted(call: Call, found: Granted | Refused, resource: ResourcePath, *, keeps_place: bool = False) -> Response:
     if isinstance(found, Refused):
-        return refused(call, found, resource, Condition.NO_CONFLICTING_LOCK)
+        return refused(call, found, resource, Condition.NO_CONFLICTING_LOCK, keeps_place=keeps_place)
     lock = granted_lock(found.lock, call.site.clock.wall_offset())
     status = 201 if found.is_new else 200
     return answer(lock, status, ("Location", lock.url), awaits_sync=True)
+
+
+def _wait_of(call: Call, asked: float | UnsetType) -> tuple[float | None, list[tuple[str, str]]]:
+    """The seconds that the request is to wait in line, None where it named none; and the field that says so."""
+    longest = call.site.line.longest.total_seconds()
+    if not isinstance(asked, UnsetType):
+        return min(asked, longest), []
+    preferred = parse_prefer(call.header(b"prefer")).wait
+    if preferred is None:
+        return None, []
+    granted = min(preferred, int(longest))
+    return granted, [("Preference-Applied", render_prefer(Preferences(wait=granted)))]
+
+
+def _failure(error: Exception) -> Response:
+    """The answer in place of what a waiting request raised; raises what is a fault of ours."""
+    return render(error if isinstance(error, RefusalError) else as_refusal(error))
 
 
 def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None]]) -> list[Lock | RefusalError]:

@@ -59,6 +59,7 @@ def shown_lock(found: Found, now: datetime, offset: timedelta) -> ShownLock:
         since=_down(lock.created_at + offset),
         expires_at=None if lock.expires_at is None else _up(lock.expires_at + offset),
         expires_in=lock.seconds_left(now),
+        queue_length=found.queue_length,
         url=f"/api/locks/{lock.id}",
         face=lock.face,
         refreshed_at=_down(lock.refreshed_at + offset),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from holdfast.core.decisions import Contention, Refusal, Refused
+from holdfast.core.decisions import Contention, Refusal, Refused, Standing
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.errors import RefusalError
@@ -90,25 +90,37 @@ def _note(call: Call, refusal: Refused) -> str:
 def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
     members = _only_members(call, refusal.contentions)
     if members:
-        return _multistatus(call, members, condition)
-    answer = _answer(call, call.resource, refusal.contentions, condition, _note(call, refusal).rstrip())
+        return _multistatus(call, members, condition, refusal.line)
+    answer = _answer(call, call.resource, refusal.contentions, condition, refusal.line, _note(call, refusal).rstrip())
     client = call.client
     office = client != "" and any(mark in client for mark in _OFFICE)
     return locked_response(answer, call.header(b"accept"), office=office)
 
 
 def _answer(
-    call: Call, resource: ResourcePath, contentions: Iterable[Contention], condition: Condition, note: str = ""
+    call: Call,
+    resource: ResourcePath,
+    contentions: Iterable[Contention],
+    condition: Condition,
+    line: Standing | None,
+    note: str = "",
 ) -> LockedAnswer:
     distinct = {item.lock.id: item.lock for item in contentions}
     clock = call.site.clock
+    lengths = {} if line is None else line.lengths
     return LockedAnswer(
         resource=resource,
-        locks=tuple([ContendingLock.of(lock, root_href=_root_href(call, lock.root)) for lock in distinct.values()]),
+        locks=tuple(
+            [
+                ContendingLock.of(lock, root_href=_root_href(call, lock.root), queue_length=lengths.get(lock.id, 0))
+                for lock in distinct.values()
+            ]
+        ),
         condition=condition,
         now=clock.now(),
         wall_offset=clock.wall_offset(),
         note=note,
+        line=line,
     )
 
 
@@ -125,7 +137,7 @@ def _root_href(call: Call, root: ResourcePath) -> str:
 
 def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[ResourcePath, list[Contention]]:
     """By resource, when all in the way lies below what the request changes; empty when that itself is locked."""
-    if contentions[0].resource == call.resource:
+    if not contentions or contentions[0].resource == call.resource:
         return {}
     method = call.request.method
     trees = [call.resource] if method != "COPY" else []  # nothing in a COPY's source stands in its way
@@ -139,12 +151,14 @@ def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[Resou
     return by_resource
 
 
-def _multistatus(call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition) -> Response:
+def _multistatus(
+    call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition, line: Standing | None
+) -> Response:
     """207: each member in the way with its own 423 and error element (RFC 4918 sections 9.6.1, 9.8.5, 9.9.2)."""
     responses: list[str] = []
     longest = 1
     for resource, contentions in list(members.items())[:_MOST_MEMBERS]:
-        answer = _answer(call, resource, contentions, condition)
+        answer = _answer(call, resource, contentions, condition, line)
         longest = max(longest, retry_after(answer))
         responses.append(status_response(resource.href(), 423, error_element(locked_conditions(answer))))
     if condition is Condition.NO_CONFLICTING_LOCK:

@@ -14,6 +14,7 @@ from holdfast.core.conditions import IfHeader
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.webdav.errors import RefusalError
 from holdfast.files import Folder, Resource, StagedFile
+from holdfast.live.line import WaitingLine
 from holdfast.service import Claim, LockService
 from holdfast.store.protocol import Store
 from holdfast.wire.davxml import XmlLimits
@@ -55,6 +56,7 @@ class Site(msgspec.Struct, frozen=True):
     mount: ResourcePath
     folder: Folder
     service: LockService
+    line: WaitingLine
     store: Store
     clock: Clock
     settings: FaceSettings

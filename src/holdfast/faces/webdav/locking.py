@@ -6,22 +6,25 @@ are in `core.decisions`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from holdfast.core.access import Role
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Lock
 from holdfast.core.timeouts import FOREVER
-from holdfast.faces.webdav.answers import refused
+from holdfast.faces.webdav.answers import refusal_answer, refused
 from holdfast.faces.webdav.call import Call
 from holdfast.faces.webdav.conditional import precondition_of
 from holdfast.faces.webdav.discovery import Shown, activelocks_of
-from holdfast.faces.webdav.errors import RefusalError
+from holdfast.faces.webdav.errors import RefusalError, as_refusal
 from holdfast.files import Resource
-from holdfast.service import AcquireRequest
+from holdfast.service import AcquireRequest, Queued, Stay
 from holdfast.wire.davxml import parse_lockinfo
 from holdfast.wire.davxml_write import XML_CONTENT_TYPE, render_lock_answer
 from holdfast.wire.exchange import Response
+from holdfast.wire.prefer import parse_prefer
 from holdfast.wire.rfc4918 import (
     Infinite,
     parse_depth,
@@ -61,6 +64,46 @@ def _acquire(call: Call, body: bytes) -> Response:
     longest = call.site.settings.texts.owner_bytes
     if info.owner_xml is not None and len(info.owner_xml.encode()) > longest:
         raise RefusalError(413, f"The owner element is longer than {longest} bytes.")
+    request = AcquireRequest(
+        claim=call.claim(),
+        scope=info.scope,
+        depth=depth,
+        asked=_asked(call),
+        owner=info.owner_text,
+        owner_xml=info.owner_xml,
+        client=call.client,
+    )
+    line = call.site.line
+    preferred = parse_prefer(call.header(b"prefer")).wait
+    wait_s = 0 if preferred is None else min(preferred, int(line.longest.total_seconds()))
+    attempt = _attempts(call, request, [] if preferred is None else [("Preference-Applied", f"wait={wait_s}")])
+    answer = attempt(Stay.PARKED if wait_s else None)
+    if isinstance(answer, Response):
+        return answer
+    failed = partial(_failure, call)
+    pending = line.park(answer.waiter, attempt, failed=failed, wait=timedelta(seconds=wait_s), keeps_place=False)
+    return Response(200, [], pending)
+
+
+def _attempts(
+    call: Call, request: AcquireRequest, headers: list[tuple[str, str]]
+) -> Callable[[Stay | None], Response | Queued]:
+    """What makes the request, again and again while it waits: each time everything is looked at anew."""
+    place_id: str | None = None
+
+    def attempt(stay: Stay | None) -> Response | Queued:
+        nonlocal place_id
+        response = _attempt(call, request, stay, place_id)
+        if isinstance(response, Queued):
+            place_id = response.waiter.id
+        else:
+            response.headers.extend(headers)
+        return response
+
+    return attempt
+
+
+def _attempt(call: Call, request: AcquireRequest, stay: Stay | None, place_id: str | None) -> Response | Queued:
     folder, inside = call.site.folder, call.inside
     created = False
     found: Resource | None = None
@@ -82,21 +125,26 @@ def _acquire(call: Call, body: bytes) -> Response:
             staged.discard()  # what could not be placed must not stay, nor stay open
         created = True
 
-    request = AcquireRequest(
-        claim=call.claim(),
-        scope=info.scope,
-        depth=depth,
-        asked=_asked(call),
-        owner=info.owner_text,
-        owner_xml=info.owner_xml,
-        client=call.client,
+    answer = call.site.service.acquire(
+        request,
+        is_mapped=is_mapped,
+        precondition=precondition_of(call),
+        create=create,
+        stay=stay,
+        place_id=place_id,
     )
-    answer = call.site.service.acquire(request, is_mapped=is_mapped, precondition=precondition_of(call), create=create)
+    if isinstance(answer, Queued):
+        return answer
     if isinstance(answer, Refused):
         return refused(call, answer)
     response = _granted(call, answer, 201 if created else 200, found)
     response.headers.append(("Lock-Token", render_lock_token(answer.token)))
     return response
+
+
+def _failure(call: Call, error: Exception) -> Response:
+    """The answer in place of what a waiting request raised; raises what is a fault of ours."""
+    return refusal_answer(call.request, error if isinstance(error, RefusalError) else as_refusal(error))
 
 
 def _refresh(call: Call) -> Response:
