@@ -27,18 +27,25 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
+from typing import Literal
 
 from holdfast.store.protocol import StoreError
 
-__all__ = ["LogSync"]
+__all__ = ["LogSync", "Observe"]
+
+Observe = Callable[[Literal["commit", "sync"], float], None]
+"""Told how long a commit or an fsync took, in seconds, on the thread that ran it; each kind comes from one thread at a time."""
 
 
 class LogSync:
     """Counts commits and makes them durable on demand; callers in parallel share one fsync."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, observe: Observe | None = None) -> None:
         """Open the log of a database that has an open connection in WAL mode, and sync its directory entry."""
+        self._observe = observe
         self._turn = threading.Condition(threading.Lock())
         self._committed = 0
         self._durable = 0
@@ -83,6 +90,7 @@ class LogSync:
         self._is_syncing = True
         self._turn.release()
         failure: OSError | None = None
+        started = perf_counter()
         try:
             # Where the system has no fdatasync (macOS), fsync does more than is needed.
             getattr(os, "fdatasync", os.fsync)(self._file)
@@ -97,6 +105,8 @@ class LogSync:
             msg = f"the disk failed to keep what was written: {failure.strerror}; check the disk and restart Holdfast"
             raise StoreError(msg) from failure
         self._durable = max(self._durable, reached)
+        if self._observe is not None:
+            self._observe("sync", perf_counter() - started)
 
     def close(self) -> None:
         """Release the file; harmless when repeated."""

@@ -45,6 +45,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -53,7 +54,7 @@ from holdfast.config import Durability
 from holdfast.core.model import Lock, Waiter
 from holdfast.store.protocol import StoreError
 from holdfast.store.sqlite.commit import Commit
-from holdfast.store.sqlite.durability import LogSync
+from holdfast.store.sqlite.durability import LogSync, Observe
 from holdfast.store.sqlite.known import KnownLocks
 from holdfast.store.sqlite.opening import (
     connect,
@@ -98,8 +99,10 @@ class SqliteStore:
         clock: Clock | None = None,
         durability: Durability = Durability.POWER,
         busy_limit_s: float = 10,
+        observe: Observe | None = None,
     ) -> None:
         """Open `path`, or make it; waits at most `busy_limit_s` seconds for other processes, now and later."""
+        self._observe = observe
         self.path = path
         self._busy_limit_s = busy_limit_s
         self._waits_for_disk = durability is Durability.POWER
@@ -110,15 +113,14 @@ class SqliteStore:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._sessions_turn = threading.Lock()
         self._watch = CommitWatch(path, busy_limit_s)
-        self._durable_ceiling = 0
-        self._changes = 0
+        self._durable_ceiling = self._changes = 0
         create_file(path)
         # Open until the end: it keeps SQLite from removing the log, and runs the checkpoints.
         self._keeper = connect(path, busy_limit_s=busy_limit_s, cache_kib=64)
         try:
             migrate(self._keeper, path, shipped_migrations(), busy_limit_s=busy_limit_s)
             self.clock = resume(self._keeper, path, clock or Clock(), busy_limit_s=busy_limit_s)
-            self._log = LogSync(path.with_name(path.name + "-wal"))
+            self._log = LogSync(path.with_name(path.name + "-wal"), observe)
         except OSError as error:
             self._keeper.close()
             raise StoreError(f"{path}-wal cannot be used: {error.strerror}") from error
@@ -305,8 +307,11 @@ class SqliteStore:
             session.cursor.execute("COMMIT")
             return
         _refuse_undone(session)
+        started = perf_counter()
         commit.write()
         session.cursor.execute("COMMIT")
+        if self._observe is not None:
+            self._observe("commit", perf_counter() - started)
         self._log.note_commit()
         self._changes += commit.changed
         if self._changes >= _CHANGES_PER_CHECKPOINT:
