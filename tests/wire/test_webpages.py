@@ -24,7 +24,7 @@ from holdfast.wire.webpages import (
 
 def an_entry(name="plan.odt", **changes):
     values = {"name": name, "href": "/dav/plan.odt", "is_collection": False, "size": 48213,
-              "modified_text": "20 Nov 14:05 UTC", "modified_iso": "2026-11-20T14:05:00Z", "locked_by": "Ada",
+              "modified_text": "20 Nov 14:05 UTC", "modified_iso": "2026-11-20T14:05:00Z", "locked_by": "Ada", "lock_id": "7Hq2",
               "locked_until_text": "10:32 UTC", "locked_until_iso": "2026-11-21T10:32:00Z"}  # fmt: skip
     return ListingEntry(**{**values, **changes})
 
@@ -75,7 +75,15 @@ def test_the_listing_shows_names_sizes_dates_and_holders():
         ["a b", "Ada until 10:32 UTC", "20 Nov 14:05 UTC", "48 kB"],
         ["Photos/", "", "20 Nov 14:05 UTC", ""],
     ]
-    assert [link.get("href") for link in page.findall(".//tbody//a")] == ["/dav/plan.odt", "/dav/Photos/"]
+    links = [link.get("href") for link in page.findall(".//tbody//a")]
+    assert links == ["/dav/plan.odt", "/locks/7Hq2", "/dav/Photos/"]
+
+
+def test_the_listing_counts_who_shares_a_lock_and_leads_to_the_other_pages():
+    page = lxml_html.document_fromstring(render_listing("/dav", [an_entry(locked_more=2)], top="/dav").decode())
+    assert page.find(".//td[@class='held']").text_content() == "Ada and 2 more until 10:32 UTC"
+    links = [link.get("href") for link in page.findall(".//header//nav/a")]
+    assert links == ["/", "/dav/", "/history", "/docs"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,7 @@ def test_the_listing_shows_names_sizes_dates_and_holders():
 )
 def test_the_trail_leads_up_to_the_top_and_no_higher(path, top, expected):
     page = lxml_html.document_fromstring(render_listing(path, [], top=top).decode())
-    assert [link.get("href") for link in page.findall(".//nav/a")] == expected
+    assert [link.get("href") for link in page.findall(".//main//nav/a")] == expected
 
 
 def test_an_empty_collection_says_so():

@@ -74,8 +74,8 @@ class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
 class ListingEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One member of a collection. `href` is percent-encoded, `size` in bytes, `modified_text` for people.
 
-    `locked_by` is the holder of the lock on it, empty where it is free. The `..._iso` are in UTC, for
-    the script that shows them in local time.
+    `locked_by` is the holder of the lock on it, empty where it is free; `locked_more` counts the others that
+    share it. The `..._iso` are in UTC, for the script that shows them in local time.
     """
 
     name: str
@@ -85,6 +85,8 @@ class ListingEntry(msgspec.Struct, frozen=True, kw_only=True):
     modified_text: str = ""
     modified_iso: str = ""
     locked_by: str = ""
+    lock_id: str = ""
+    locked_more: int = 0
     locked_until_text: str = ""
     locked_until_iso: str = ""
 

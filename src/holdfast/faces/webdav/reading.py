@@ -124,7 +124,8 @@ def _collection(call: Call) -> Response:
     entries: list[ListingEntry] = []
     for member in visible_members(call, call.resource):
         path = ResourcePath(call.resource.prefix + member.path.name)
-        lock = next(iter([*direct.get(path.text, ()), *above]), None)
+        locks = [*direct.get(path.text, ()), *above]
+        lock = next(iter(locks), None)
         until = None if lock is None or lock.expires_at is None else lock.expires_at + offset
         changed = modified_at(member)
         entries.append(
@@ -136,6 +137,8 @@ def _collection(call: Call) -> Response:
                 modified_text=clock_text(changed, now),
                 modified_iso=iso_instant(changed),
                 locked_by="" if lock is None else holder_text(lock.principal, lock.owner),
+                lock_id="" if lock is None else lock.id,
+                locked_more=max(0, len(locks) - 1),
                 locked_until_text="" if until is None else clock_text(until, now),
                 locked_until_iso="" if until is None else iso_instant(until),
             )
