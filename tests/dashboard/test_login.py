@@ -19,6 +19,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.faces.dashboard.face import POLICY
 from holdfast.faces.dashboard.login import LoginForm, local_target
 from tests.serving import Answer, Client, Served, serving
+from tests.survival.processes import ServerProcess
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -343,6 +344,19 @@ def test_every_process_and_the_next_start_know_the_session(tmp_path: Path):
         assert who(second, cookie) == "alice"
 
 
+@pytest.mark.process
+def test_every_worker_knows_a_session_that_one_of_them_began(tmp_path: Path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ServerProcess.start(folder, tmp_path / "log", "--workers", "2", "--durability", "crash") as server:
+        client = Client(*server.address)
+        cookie = cookie_of(log_in(client, "alice"))
+        for _ in range(20):  # a new connection each; the system gives it to either process
+            assert client.get("/api/session", cookie=cookie).status == 200
+        assert server.stop() == 0
+        assert cookie.partition("=")[2] not in server.log.read_text()
+
+
 def test_without_users_there_is_no_key_and_no_session(unguarded: Served):
     assert not (Settings(folder=unguarded.folder).state_folder / "session.key").exists()
     assert "Set-Cookie" not in log_in(unguarded.anonymous, "alice").headers
@@ -389,6 +403,14 @@ def test_a_browser_without_a_session_is_led_to_the_form_and_back(served: Served,
     assert address.path == "/login"
     assert parse_qs(address.query)["next"] == [f"{page}?a=b"]
     assert served.anonymous.get("/", accept=HTML)["Location"] == "/login"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_on_another_site_leads_to_the_page_itself_since_its_request_has_no_cookie(served: Served, page: str):
+    """SameSite=Strict keeps the cookie from it. The page, the same for everybody, asks the API with it."""
+    answer = served.anonymous.get(page, accept=HTML, sec_fetch_site="cross-site", sec_fetch_mode="navigate")
+    assert (answer.status, answer.body) == (200, served.anonymous.get(page, cookie=session(served)).body)
+    assert served.anonymous.get("/api/session", sec_fetch_site="cross-site").status == 401
 
 
 @pytest.mark.parametrize("page", PAGES)

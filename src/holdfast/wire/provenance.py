@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.wire.exchange import Request
 
-__all__ = ["Provenance", "is_from_script", "is_over_https", "provenance"]
+__all__ = ["Provenance", "is_from_script", "is_led_here", "is_over_https", "provenance"]
 
 _SCRIPT_MODES: Final = frozenset({"cors", "same-origin"})
 
@@ -60,6 +60,11 @@ def is_from_script(request: Request) -> bool:
     if (request.headers.get(b"accept") or "").strip().lower() == "text/event-stream":
         return True  # an EventSource, which cannot send fields of its own
     return (request.headers.get(b"sec-fetch-mode") or "").strip().lower() in _SCRIPT_MODES
+
+
+def is_led_here(request: Request) -> bool:
+    """True where a link on another site led a browser here, so that it kept cookies with SameSite=Strict to itself."""
+    return (request.headers.get(b"sec-fetch-site") or "").strip().lower() == "cross-site"
 
 
 def _own_origins(request: Request) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.access.cookies import clear_cookies, set_cookie
 from holdfast.access.identification import Identification
-from holdfast.access.unknown import Lack, UnknownAnswer, answer_unknown
+from holdfast.access.unknown import Lack, answer_unknown
 from holdfast.faces.dashboard.login import (
     LOGIN,
     MAX_LOGIN_BYTES,
@@ -27,7 +27,7 @@ from holdfast.faces.dashboard.login import (
 from holdfast.faces.dashboard.pages import Pages, StaticFile
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem import Representation, choose_representation, render_refusal
-from holdfast.wire.provenance import Provenance, is_from_script, is_over_https, provenance
+from holdfast.wire.provenance import Provenance, is_from_script, is_led_here, is_over_https, provenance
 from holdfast.wire.rfc4918 import HeaderError
 from holdfast.wire.rfc9110 import evaluate_preconditions, parse_preconditions
 
@@ -100,7 +100,9 @@ class DashboardFace:
         if target == LOGIN:
             if request.principal is not None:
                 return _see_other(local_target(read_next(request.query)))
-        elif request.principal is None:
+        elif request.principal is None and (page is None or not is_led_here(request)):
+            # Whoever is led here may be logged in: the page, which says nothing by itself, asks with the cookie, and
+            # leads those who are not to the form.
             return self._unknown(request)
         return _refused(request, 404, "There is nothing at this address.") if page is None else _send(request, page)
 
@@ -160,7 +162,7 @@ def _failed(request: Request, form: LoginForm, wait_s: int, *, is_json: bool) ->
     """Back to the form, which says so; a program gets what Authorization would have got it."""
     if is_json:
         # Without Basic: a browser would ask for the password in a box of its own, over the form.
-        answer: UnknownAnswer = answer_unknown(Lack.WRONG, wait_s, from_script=True)
+        answer = answer_unknown(Lack.WRONG, wait_s, from_script=True)
         return _refused(request, answer.status, answer.detail, *answer.headers)
     said = {"slowed": str(wait_s)} if wait_s else {"failed": "1"}
     return _see_other(login_address(local_target(form.next), **said))
