@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from multiprocessing.connection import wait
 
 import pytest
 
+from holdfast.edge.workers import _signal_pipe
 from tests.edge.tiny import PATIENCE_S, Client, wait_until
 
 pytestmark = pytest.mark.process
@@ -94,6 +97,21 @@ def test_workers_that_stop_answer_what_is_parked_and_end_what_is_streamed():
             assert client.rest() == b""
             client.socket.close()
         assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_heard():
+    """As one does not that comes right before that thread begins to wait; here another thread takes it."""
+    stat = pathlib.Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
+
+    def take_signal() -> None:
+        wait_until(lambda: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "S")
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    thread = threading.Thread(target=take_signal)
+    with _signal_pipe() as signals:
+        thread.start()
+        assert wait([signals], PATIENCE_S)
+    thread.join()
 
 
 def test_a_worker_that_dies_is_replaced_and_the_port_stays_open():

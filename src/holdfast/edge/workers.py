@@ -5,7 +5,7 @@ store and runs no loop. Workers are spawned, not forked, so they share nothing b
 
 Theory of operation: each worker watches a pipe whose other end only the parent holds, so it ends when
 the parent does, however that died. The parent sleeps until a worker ends, a worker says that it is
-ready, or a signal came; a signal handler only writes a byte to a pipe.
+ready, or a signal came, which writes a byte to a pipe.
 """
 
 from __future__ import annotations
@@ -163,22 +163,27 @@ class _Crew:
 
 @contextlib.contextmanager
 def _signal_pipe() -> Generator[Pipe]:
-    """A pipe that becomes readable when SIGINT or SIGTERM comes."""
+    """A pipe that becomes readable when SIGINT or SIGTERM comes.
+
+    The interpreter itself writes to it, at once. A handler in Python would be called only when the main thread runs
+    again; a signal that comes just before that thread begins to wait does not wake it, and would never be heard.
+    """
     reader, writer = multiprocessing.Pipe(duplex=False)
     os.set_blocking(writer.fileno(), False)
-
-    def note(_number: int, _frame: object) -> None:
-        with contextlib.suppress(OSError):
-            writer.send_bytes(b"s")
-
-    former = {number: signal.signal(number, note) for number in _SIGNALS}
+    former_pipe = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    former = {number: signal.signal(number, _go_on) for number in _SIGNALS}
     try:
         yield reader
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(former_pipe)
         reader.close()
         writer.close()
+
+
+def _go_on(_number: int, _frame: object) -> None:
+    """The signal is heard by the pipe."""
 
 
 def _work(serve_worker: ServeWorker[Any], settings: object, sockets: list[socket.socket], ready: Pipe) -> None:
