@@ -10,9 +10,10 @@ from holdfast.clock import Clock
 from holdfast.config import Durability
 from holdfast.core.conditions import ConditionList, EtagCondition, IfHeader, TokenCondition
 from holdfast.core.decisions import Effect, Reach, Refused
-from holdfast.core.model import Depth, Event, Lock, LockScope
+from holdfast.core.model import Depth, Event, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
-from holdfast.service import AcquireRequest, Claim, Limits, LockService, WriteRequest
+from holdfast.registry import BreakOrder, Granted, IdTaken, LockRegistry, Miss
+from holdfast.service import AcquireRequest, Claim, Limits, LockService, Queued, Stay, WriteRequest
 from holdfast.store.memory import MemoryStore
 from holdfast.store.protocol import Store, WriteTransaction
 from holdfast.store.sqlite.store import SqliteStore
@@ -58,6 +59,7 @@ class World:
         self.service = LockService(
             self.store, etag_of=lambda resource: self.etags.get(resource.text), limits=limits or Limits()
         )
+        self.registry = LockRegistry(self.service, self.store)
 
     def pass_time(self, seconds: float) -> None:
         self.uptime_us += int(seconds * 1_000_000)
@@ -78,6 +80,68 @@ class World:
         asked = None if seconds is None else timedelta(seconds=seconds)
         request = AcquireRequest(Claim(path(resource), principal, condition), scope, depth, asked, reason="to edit")
         return self.service.acquire(request, is_mapped=lambda: mapped, precondition=precondition, create=create)
+
+    def wait(
+        self,
+        resource: str,
+        principal: str = "ann",
+        *,
+        scope: LockScope = EXCLUSIVE,
+        depth: Depth = ZERO,
+        stay: Stay = Stay.PARKED,
+        place: Waiter | None = None,
+        condition: IfHeader | None = None,
+        mapped: bool = True,
+        precondition: Callable[[], bool] | None = None,
+    ) -> Lock | Refused | Queued:
+        """Acquire, standing in line for it; `place` is the one that the request has from its tries before."""
+        request = AcquireRequest(Claim(path(resource), principal, condition), scope, depth, timedelta(seconds=60))
+        return self.service.acquire(
+            request,
+            is_mapped=lambda: mapped,
+            precondition=precondition,
+            stay=stay,
+            place_id=None if place is None else place.id,
+        )
+
+    def queued(
+        self, resource: str, principal: str = "ann", *, scope: LockScope = EXCLUSIVE, depth: Depth = ZERO
+    ) -> Waiter:
+        """Take a place in line, which must be needed."""
+        answer = self.wait(resource, principal, scope=scope, depth=depth)
+        assert isinstance(answer, Queued)
+        return answer.waiter
+
+    def turn(self, place: Waiter, *, stay: Stay = Stay.PARKED) -> Lock | Refused | Queued:
+        """One more try of a request that waits."""
+        return self.wait(place.root.text, place.principal, scope=place.scope, depth=place.depth, stay=stay, place=place)
+
+    def named(
+        self,
+        resource: str,
+        lock_id: str,
+        principal: str = "ann",
+        *,
+        stay: Stay | None = Stay.KEPT,
+        reason: str = "",
+        first: BreakOrder | None = None,
+        endless: bool = False,
+    ) -> Granted | Refused | Queued | IdTaken | Event | Miss:
+        """Acquire through the registry, with an id that the client has chosen."""
+        request = AcquireRequest(
+            Claim(path(resource), principal), EXCLUSIVE, ZERO, timedelta(seconds=60), reason=reason, face=Face.API
+        )
+        return self.registry.acquire(
+            request, lock_id=lock_id, stay=stay, first=first, endless=endless, may_break=lambda _: True
+        )
+
+    def release(self, lock: Lock) -> None:
+        assert isinstance(self.service.release(lock.root, lock.token, lock.principal), Lock)
+
+    def line(self) -> list[str]:
+        """The ids of all who are kept in line, in its order."""
+        with self.store.read() as tx:
+            return [waiter.id for waiter in [*tx.waiters_on(["/"]), *tx.waiters_below(path("/"))]]
 
     def grant(
         self,

@@ -1,7 +1,7 @@
 """The 423 answer: who holds the lock, since when, until when, in every form it is given.
 
-Owns: the LockedAnswer value, its XML, JSON and HTML, and the fields that go with it. The JSON types
-are what the client library decodes. Must not know: how contention was found. A lock token cannot
+Owns: the LockedAnswer value, its XML, JSON and HTML, and the fields that go with it. The types of its
+JSON are in `problem_json`, which the client library decodes. Must not know: how contention was found. A lock token cannot
 get in here: ContendingLock has no place for one.
 """
 
@@ -12,14 +12,22 @@ from typing import Final
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from holdfast.core.decisions import Standing
 from holdfast.core.model import Depth, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.wire.davxml_write import HOLDFAST, Condition, condition_xml, escape, iso_instant, render_error
 from holdfast.wire.exchange import Response
-from holdfast.wire.problem import Problem, Representation, choose_representation, encode_problem, refusal_headers
+from holdfast.wire.problem import Representation, choose_representation, refusal_headers
+from holdfast.wire.problem_json import (
+    LOCKED_TYPE,
+    Holder,
+    LockDescription,
+    LockedProblem,
+    encode_problem,
+    parse_locked_problem,
+)
 from holdfast.wire.sentences import clean, clock_text, holder_text, program_name
 from holdfast.wire.webpages import LockedPageLock, render_locked_page
 
@@ -45,9 +53,6 @@ __all__ = [
     "retry_after",
 ]
 
-LOCKED_TYPE: Final = "urn:problem-type:holdfast:locked"
-"""The `type` of the problem; every server explains it at `/problems/locked`."""
-
 MAX_RETRY_SECONDS: Final = 60
 """Retry-After never says more, for a holder may release long before the lock expires."""
 
@@ -63,14 +68,6 @@ OFFICE_ERROR: Final = 589838
 _SECOND: Final = timedelta(seconds=1)
 _ALMOST_A_SECOND: Final = timedelta(microseconds=999_999)
 _LONGEST_RETRY: Final = timedelta(seconds=MAX_RETRY_SECONDS)
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """Who has a lock: the principal's name, the client's own owner text (a claim, never checked), its program."""
-
-    name: str
-    owner: str
-    client: str
 
 
 class ContendingLock(msgspec.Struct, frozen=True):
@@ -123,36 +120,6 @@ class LockedAnswer(msgspec.Struct, frozen=True):
     """A sentence for the one who asks, such as that his own lock was broken; it comes first."""
     line: Standing | None = None
     most_retry: int = MAX_RETRY_SECONDS
-
-
-class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One lock in the JSON of a 423. `root` and `url` are URL paths; `expires_in` is in seconds; None is without end."""
-
-    id: str
-    root: str
-    scope: LockScope
-    depth: Depth
-    holder: Holder
-    reason: str = ""
-    since: datetime
-    expires_at: datetime | None = None
-    expires_in: int | None = None
-    queue_length: int = 0
-    url: str
-
-
-class LockedProblem(Problem, frozen=True, kw_only=True):
-    """The JSON of a 423: a Problem with the resource, when to try again (seconds), and the locks in the way.
-
-    For a new lock, while anybody waits: `queue_length` counts those in line with whom it conflicts, and `position` is its
-    own place among them, 1 for the next, where it has one.
-    """
-
-    resource: str
-    retry_after: int
-    locks: tuple[LockDescription, ...]
-    queue_length: int | UnsetType = UNSET
-    position: int | UnsetType = UNSET
 
 
 def retry_after(answer: LockedAnswer) -> int:
@@ -208,7 +175,7 @@ def render_locked(answer: LockedAnswer, representation: Representation) -> bytes
         more=max(0, len(answer.locks) - MAX_LOCKS_SHOWN),
         retry_after=retry_after(answer),
         refused_lock=answer.condition is Condition.NO_CONFLICTING_LOCK,
-        line_sentence=_line_sentence(answer),
+        line_sentence=_line_sentence(answer) if _says_more(answer) else "",
     )
 
 
@@ -239,14 +206,6 @@ def locked_problem(answer: LockedAnswer) -> LockedProblem:
         queue_length=UNSET if answer.line is None or not answer.line.length else answer.line.length,
         position=UNSET if answer.line is None or answer.line.position is None else answer.line.position,
     )
-
-
-def parse_locked_problem(body: bytes) -> LockedProblem | None:
-    """Read the JSON of a 423; None where it is not one of ours."""
-    try:
-        return msgspec.json.decode(body, type=LockedProblem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
 
 
 def locked_detail(answer: LockedAnswer) -> str:
@@ -285,6 +244,12 @@ def _line_sentence(answer: LockedAnswer) -> str:
     elif others:
         said = f"{said} {others} request{' waits' if others == 1 else 's wait'} in the line."
     return f"{said} The waiting line is full.".lstrip() if line.is_full else said.lstrip()
+
+
+def _says_more(answer: LockedAnswer) -> bool:
+    """True where the line has more to tell than the numbers beside the locks."""
+    line = answer.line
+    return not answer.locks or (line is not None and (line.position is not None or line.is_full))
 
 
 def _line_element(line: Standing | None) -> str:
