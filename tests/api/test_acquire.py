@@ -26,13 +26,6 @@ def test_fencing_tokens_rise_with_each_grant(desk: Desk, resource: str) -> None:
     assert desk.granted("bob", resource)["fencing_token"] > first["fencing_token"]
 
 
-def test_the_wish_to_wait_is_heard_and_not_yet_granted(desk: Desk, resource: str) -> None:
-    desk.granted("alice", resource)
-    reply = desk.acquire("bob", resource, {"Prefer": "wait=5"}, wait=5)
-    assert reply.status == 423
-    assert reply.answer.headers["Preference-Applied"] is None
-
-
 def test_shared_locks_stand_together_and_an_exclusive_one_does_not(desk: Desk, resource: str) -> None:
     desk.granted("alice", resource, scope="shared")
     desk.granted("bob", resource, scope="shared")
