@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lxml import etree
 from lxml import html as lxml_html
 
-from holdfast.core.model import Depth, Face, Lock, LockScope
+from holdfast.core.decisions import Standing
+from holdfast.core.model import Depth, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.wire.davxml_write import Condition, error_element, render_multistatus, status_response
 from holdfast.wire.locked import (
@@ -321,3 +322,83 @@ def test_the_json_is_read_back_as_the_value_it_was_made_from(value):
 def test_the_office_sentence_stays_short():
     lock = make_lock(principal="x" * 5000, reason="y" * 5000, client="z" * 5000)
     assert len(office_error(answer(lock))) < 1200
+
+
+class TestLine:
+    """What a 423 tells of the waiting line."""
+
+    @staticmethod
+    def waiter(principal="Ben", owner="") -> Waiter:
+        return Waiter(
+            "w", 1, PLAN, LockScope.EXCLUSIVE, Depth.ZERO, principal, owner, None, "", "", Face.API, None,
+            endless=False, enqueued_at=NOW, lease_until=NOW,
+        )  # fmt: skip
+
+    def next_up(self, **standing) -> LockedAnswer:
+        """Nothing is held, and somebody is next."""
+        line = Standing(self.waiter(), **{"length": 1, **standing})
+        return LockedAnswer(PLAN, (), LOCK, NOW, line=line)
+
+    def test_while_nobody_waits_it_says_nothing(self):
+        members = json.loads(encode_problem(locked_problem(answer())))
+        assert "queue_length" not in members
+        assert "position" not in members
+        assert b"queue" not in locked_response(answer()).body
+
+    def test_the_json_counts_and_tells_the_place(self):
+        value = answer()
+        value = LockedAnswer(value.resource, value.locks, LOCK, NOW, line=Standing(None, 3, 2, {"7Hq2": 3}))
+        problem = locked_problem(value)
+        assert (problem.queue_length, problem.position) == (3, 2)
+        assert parse_locked_problem(encode_problem(problem)) == problem
+        assert "You are number 2 in the line, with 2 others waiting." in problem.detail
+
+    @pytest.mark.parametrize(
+        "line, expected",
+        [
+            (Standing(length=1), "1 request waits in the line."),
+            (Standing(length=5), "5 requests wait in the line."),
+            (Standing(length=1, position=1), "You are number 1 in the line."),
+            (Standing(length=2, position=2), "You are number 2 in the line, with 1 other waiting."),
+            (Standing(length=2, is_full=True), "2 requests wait in the line. The waiting line is full."),
+        ],
+    )
+    def test_a_person_is_told_in_a_sentence(self, line, expected):
+        value = answer(condition=LOCK)
+        said = locked_detail(LockedAnswer(value.resource, value.locks, LOCK, NOW, line=line))
+        assert f" {expected} The lock you asked for was not granted." in said
+
+    def test_where_nothing_is_held_it_says_who_is_next(self):
+        problem = locked_problem(self.next_up())
+        assert problem.locks == ()
+        assert problem.queue_length == 1
+        assert problem.detail == (
+            "Ben is next in line for /dav/plan.odt, and has not taken it yet. 1 request waits in the line. "
+            "The lock you asked for was not granted. Try again soon, or wait in the line."
+        )
+
+    def test_where_nothing_is_held_it_is_soon_worth_another_try(self):
+        assert retry_after(self.next_up()) == 2
+        assert field(locked_response(self.next_up()), "Link") == '</problems/locked>; rel="help"'
+
+    def test_where_nothing_is_held_the_condition_names_the_resource(self):
+        root = etree.fromstring(locked_response(self.next_up(length=4, position=3)).body)
+        assert [element.text for element in root.findall(f"{D}no-conflicting-lock/{D}href")] == ["/dav/plan.odt"]
+        assert root.findtext(f"{H}queue/{H}length") == "4"
+        assert root.findtext(f"{H}queue/{H}position") == "3"
+
+    def test_where_nothing_is_held_there_is_a_page_and_a_sentence_for_office(self):
+        page = locked_response(self.next_up(), "text/html").body.decode()
+        assert "Others wait for plan.odt" in page
+        assert "Ben is next in line" in page
+        assert "Ben is next in line" in unquote(office_error(self.next_up()))
+
+    def test_who_is_next_cannot_write_markup(self):
+        value = LockedAnswer(PLAN, (), LOCK, NOW, line=Standing(self.waiter("<b>"), 1))
+        assert b"<b>" not in locked_response(value, "text/html").body
+        assert b"<b>" not in locked_response(value).body
+
+    def test_whose_place_is_kept_is_asked_back_in_time(self):
+        value = answer()
+        assert retry_after(LockedAnswer(PLAN, value.locks, LOCK, NOW, most_retry=10)) == 10
+        assert retry_after(LockedAnswer(PLAN, (), LOCK, NOW, most_retry=1)) == 1
