@@ -23,17 +23,22 @@ class Listening:
         self.response = response
         self.last_event_id = last_event_id
         self.comments = 0
-        self.text = ""
+        self._lines: list[str] = []
 
     @property
     def status(self) -> int:
         return self.response.status
 
+    @property
+    def text(self) -> str:
+        """All that came."""
+        return "".join(self._lines)
+
     def __iter__(self) -> Iterator[Entry]:
         """The entries that have data, until the server ends the stream as it should."""
         fields: Entry = {}
         while line := self.response.readline().decode():
-            self.text += line
+            self._lines.append(line)
             name, _, value = line.rstrip("\n").partition(": ")
             if line == "\n":
                 self.last_event_id = fields.get("id", self.last_event_id)

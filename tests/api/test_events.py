@@ -187,6 +187,21 @@ def test_a_gap_is_told_where_the_record_has_been_trimmed(tmp_path: Path) -> None
         assert (granted["event"], granted["id"]) == ("granted", "7")
 
 
+def test_a_long_past_reaches_a_client_that_takes_its_time(tmp_path: Path) -> None:
+    """Far more than the server keeps unsent for one client; and somebody else hears what is new meanwhile."""
+    with serving(tmp_path) as served:
+        desk = Desk(served)
+        with served.application.store.write() as tx:
+            for number in range(5_000):
+                tx.append(event_on(f"/past/{number}", tx.now))
+        with listening(desk.client("rita"), "last_event_id=0") as slow:
+            slow.take(1)
+            with listening(desk.client("rita"), "last_event_id=5000") as quick:
+                desk.granted("alice", "/new")
+                assert [entry["data"]["root"] for entry in quick.take(1)] == ["/new"]
+            assert [int(entry["id"]) for entry in slow.take(5_000)] == list(range(2, 5_002))
+
+
 def test_a_comment_comes_each_15_seconds_and_after_an_hour_the_end(tmp_path: Path) -> None:
     with serving(tmp_path) as served, listening(served.as_("rita")) as stream:
         for _ in range(3):

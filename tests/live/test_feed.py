@@ -272,6 +272,18 @@ def test_what_is_trimmed_away_under_a_reader_that_is_behind_is_a_gap_too() -> No
     assert ears.seqs == [*range(1, PAGE + 1), 2 * PAGE, 2 * PAGE + 1]
 
 
+def test_the_same_where_nothing_is_left_for_it_to_read() -> None:
+    world = World()
+    world.tell(*["/a"] * (2 * PAGE))
+    ears = world.listen(after=0)
+    world.feed.catch_up()
+    world.trim()
+    world.catch_up()
+    world.tell("/b")
+    assert gaps(ears) == [{"after": PAGE, "first": 2 * PAGE + 1}]
+    assert ears.seqs == [*range(1, PAGE + 1), 2 * PAGE, 2 * PAGE + 1]
+
+
 # -- ends -------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from holdfast.core.model import Event
 from holdfast.live.feed import PAGE, Feed
 from holdfast.store.protocol import Store
 
-__all__ = ["LOOK_S", "Line", "LivePulse", "NoLine"]
+__all__ = ["LOOK_S", "Line", "LivePulse"]
 
 LOOK_S: Final = 0.025
 """Seconds after which it is looked at the store again, where other processes may have changed it."""
@@ -44,22 +44,6 @@ class Line(Protocol):
     def due(self, now: datetime) -> datetime | None:
         """Do what is due by the clock; the instant at which something is again."""
         ...
-
-
-class NoLine:
-    """The line of a server in which nobody can wait."""
-
-    is_empty: bool = True
-
-    def concern(self, events: Sequence[Event]) -> None:
-        """Nobody is concerned."""
-
-    def look_again(self) -> None:
-        """Nobody is tried."""
-
-    def due(self, now: datetime) -> datetime | None:
-        """Never."""
-        return None
 
 
 class LivePulse:
