@@ -386,6 +386,27 @@ def test_requests_that_queue_behind_it_are_answered_before_the_end(counter: Coun
     assert second.calls == ["start", "hasten"]
 
 
+@pytest.mark.parametrize("kind", ["parked", "streamed"])
+def test_what_begins_after_the_end_began_ends_at_once(kind: str) -> None:
+    entered, release = threading.Event(), threading.Event()
+    ticket, stream = Ticket(at_hasten=Response(423, [], b"later")), Broadcast(b"hello")
+
+    def answer(_: Request) -> Response:
+        entered.set()
+        assert release.wait(PATIENCE_S)
+        return Response(200, [], ticket if kind == "parked" else stream)
+
+    with Edge(TinyFace(answer, brief=False)) as edge, edge.connect() as client, edge.connect() as idle:
+        client.request("GET", "/dav/x")
+        assert entered.wait(PATIENCE_S)
+        edge.server.stop()
+        assert idle.is_closed_by_server()
+        release.set()
+        assert client.answer().body == (b"later" if kind == "parked" else b"hello")
+        assert client.rest() == b""
+    assert (ticket.calls or stream.calls) == ["start", "hasten" if kind == "parked" else "stop"]
+
+
 # What it costs.
 
 
