@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SOLITARY = ("/jobs/nightly", "/orders/42")
+SOLITARY = ("/jobs/nightly", "/jobs/hourly", "/orders/42", "/orders/43", "/orders/44", "/orders/45")
 TREE = ("/tree", "/tree/a", "/tree/b")
 REFUSED = 423
 
@@ -87,18 +87,19 @@ class Chooser:
 
     def _round(self) -> None:
         dice = self._dice
-        resource = dice.choice(SOLITARY + TREE if dice.random() < 0.6 else SOLITARY[:1])
+        resource = dice.choice(SOLITARY + TREE)
         ask: dict[str, Any] = {
             "resource": resource,
             "scope": dice.choice(("exclusive", "exclusive", "shared")),
-            "depth": "infinity" if resource == TREE[0] and dice.random() < 0.5 else "0",
-            "ttl": dice.choice((1, 1.5, 2, 3)),
-            "wait": dice.choice((0, 0.3, 1, 2.5, 5)),
+            "depth": "infinity" if resource == TREE[0] and dice.random() < 0.4 else "0",
+            "ttl": dice.choice((1, 1, 1, 1.5)),
+            "wait": dice.choice((0, 0.3, 0.6, 1, 2.5, 5)),
         }
-        if dice.random() < 0.4:
+        if dice.random() < 0.25:
             ask["id"] = f"{self._name}-{self._rounds}"
-        polls = dice.choice((1, 4, 12)) if "id" in ask and ask["wait"] else 1
-        acts = (dice.random() < 0.4, dice.random() < 0.85, dice.uniform(0, 0.25))
+        # Who polls and gives up leaves its place behind for some time, so few do.
+        polls = (1 if dice.random() < 0.04 else 1000) if "id" in ask else 1
+        acts = (dice.random() < 0.4, dice.random() < 0.93, dice.uniform(0, 0.15))
         granted = self._acquired(ask, polls)
         if granted is not None:
             self._hold(granted, ask, *acts)
@@ -110,11 +111,12 @@ class Chooser:
             if answer["token"] is not None:
                 return answer
             if answer["status"] == 0:
-                time.sleep(0.05)
+                time.sleep(0.1)
                 if "id" not in ask:
                     return None
                 continue
             polls -= 1
+            time.sleep(0.02)
             if answer["status"] != REFUSED or polls <= 0:
                 return None
         return None

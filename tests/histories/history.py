@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["Ask", "Grant", "History", "Operation", "Span", "conflict", "read_history"]
+__all__ = ["Ask", "Entry", "Grant", "History", "Operation", "Span", "conflict", "read_history"]
 
 Kind = Literal["acquire", "refresh", "release"]
 
@@ -66,6 +66,21 @@ class Operation:
     def is_unknown(self) -> bool:
         """Served or not: its client does not know."""
         return self.status == 0 or (self.status >= 500 and self.status != 507)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the server's feed of events; `at` on the clock of the clients, `fencing` 0 where there is no lock."""
+
+    seq: int
+    at: float
+    kind: str
+    lock_id: str
+    root: str
+    scope: str = "exclusive"
+    depth: str = "0"
+    fencing: int = 0
+    reason: str = ""
 
 
 def conflict(first: Ask, second: Ask) -> bool:
@@ -135,6 +150,13 @@ class History:
     """From the killing of the server until it answers again."""
     stopped: dict[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
     """When a client was stopped, by its name."""
+    entries: tuple[Entry, ...] = ()
+    """The server's feed."""
+
+    @cached_property
+    def chosen_ids(self) -> set[str]:
+        """The ids that clients chose, with which they may poll."""
+        return {one.ask.id for one in self.operations if one.ask is not None and one.ask.id}
 
     @cached_property
     def acquires(self) -> list[Operation]:
@@ -181,6 +203,7 @@ def read_history(
     killed: dict[str, float] | None = None,
     outages: Sequence[Span] = (),
     stopped: dict[str, tuple[Span, ...]] | None = None,
+    entries: Sequence[Entry] = (),
 ) -> History:
     """What clients wrote, a line for the beginning of an operation and one for its end.
 
@@ -197,7 +220,7 @@ def read_history(
         _operation(record, ended.get(key, {"end": (killed or {}).get(key[0], math.inf)}))
         for key, record in started.items()
     )
-    return History(operations, tuple(outages), stopped or {})
+    return History(operations, tuple(outages), stopped or {}, tuple(entries))
 
 
 def _operation(begun: dict[str, object], answer: dict[str, object]) -> Operation:

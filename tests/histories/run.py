@@ -6,6 +6,7 @@ processes are is the machine's affair, so two runs of one seed are alike, not eq
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,9 +16,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
-from tests.histories.history import History, Span, read_history
+from tests.histories.history import Entry, History, Span, read_history
 from tests.survival.processes import ServerProcess
 
 __all__ = ["Plan", "record"]
@@ -31,9 +33,9 @@ class Plan:
 
     seed: str
     seconds: float
-    clients: int = 10
+    clients: int = 12
     workers: int = 1
-    server_kills: int = 2
+    server_kills: int = 1
     worker_kills: int = 0
 
 
@@ -122,6 +124,7 @@ def record(plan: Plan, folder: Path) -> History:
         _strike(run)
         for name, process in run.clients.items():
             assert process.wait(60) == 0, f"client {name} ended with {process.returncode}"
+        entries = _feed_of(run)
     finally:
         for process in run.clients.values():
             process.kill()
@@ -129,7 +132,25 @@ def record(plan: Plan, folder: Path) -> History:
         if run.server is not None:
             run.server.crash()
     lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines(keepends=True)]
-    return read_history(lines, killed=run.killed, outages=run.outages, stopped=run.stopped)
+    return read_history(lines, killed=run.killed, outages=run.outages, stopped=run.stopped, entries=entries)
+
+
+def _feed_of(run: _Run) -> list[Entry]:
+    """All that the server recorded, over its restarts; its instants, of the wall clock, on the clock of the clients."""
+    assert run.server is not None
+    client = run.server.client()
+    behind = time.time() - time.monotonic()
+    found: list[Entry] = []
+    after, more = 0, True
+    while more:
+        page = json.loads(client.get(f"/api/history?limit=1000&after={after}").body)
+        after, more = page["next"], page["more"]
+        for event in page["events"]:
+            at = datetime.fromisoformat(event["at"]).timestamp() - behind
+            names = ("kind", "lock_id", "root", "scope", "depth")
+            told = {name: event[name] for name in names}
+            found.append(Entry(event["seq"], at, fencing=event["fencing_token"], reason=event["reason"], **told))
+    return found
 
 
 def _strike(run: _Run) -> None:
@@ -155,12 +176,12 @@ def _blows(run: _Run) -> Iterator[tuple[float, str]]:
     """When, in seconds from the start, and what."""
     seconds = run.plan.seconds
     for number in range(run.plan.server_kills):
-        yield seconds * (number + run.dice.uniform(0.4, 0.8)) / run.plan.server_kills, "server"
+        yield seconds * (number + run.dice.uniform(0.3, 0.6)) / run.plan.server_kills, "server"
     for number in range(run.plan.worker_kills):
-        yield seconds * (number + run.dice.uniform(0.1, 0.4)) / run.plan.worker_kills, "worker"
+        yield seconds * (number + run.dice.uniform(0.6, 0.9)) / run.plan.worker_kills, "worker"
     at = 1.0
     while at < seconds - 1:
-        yield at, run.dice.choice(("stop", "stop", "kill"))
+        yield at, run.dice.choice(("stop", "stop", "stop", "kill"))
         at += run.dice.uniform(0.3, 1.0)
 
 
@@ -172,6 +193,6 @@ def _fall(run: _Run, blow: str, name: str, asleep: list[tuple[float, str]]) -> N
     elif blow == "kill":
         run.kill_client(name)
         run.start_client()
-    elif len(asleep) < run.plan.clients // 3:
+    elif len(asleep) < run.plan.clients // 4:
         run.stop_client(name)
-        asleep.append((time.monotonic() + run.dice.uniform(0.2, 4.0), name))
+        asleep.append((time.monotonic() + run.dice.uniform(0.2, 2.5), name))
