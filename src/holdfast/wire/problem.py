@@ -1,6 +1,6 @@
 """Refusals as bodies: RFC 9457 problem+json, DAV:error XML, or a page, chosen by Accept.
 
-Owns: the Problem type and the one function that renders every refusal but a 423 (see `locked`).
+Owns: the one function that renders every refusal but a 423 (see `locked`).
 Must not know: why something was refused; its caller brings the words.
 """
 
@@ -10,10 +10,9 @@ import enum
 from http import HTTPStatus
 from typing import Final
 
-import msgspec
-
 from holdfast.wire.davxml_write import HOLDFAST, XML_CONTENT_TYPE, escape, render_error
 from holdfast.wire.exchange import Response
+from holdfast.wire.problem_json import ABOUT_BLANK, PROBLEM_CONTENT_TYPE, Problem, encode_problem
 from holdfast.wire.rfc9110.accept import choose
 from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_refusal_page
 
@@ -26,18 +25,6 @@ __all__ = [
     "refusal_headers",
     "render_refusal",
 ]
-
-PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The members of RFC 9457 section 3.1. `detail` is a sentence for a person, `instance` a URI reference."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str = ""
-    instance: str = ""
 
 
 class Representation(enum.Enum):
@@ -88,11 +75,6 @@ def refusal_headers(representation: Representation) -> list[tuple[str, str]]:
     return list(_HEADERS[representation])
 
 
-def encode_problem(problem: Problem) -> bytes:
-    """The JSON text of a Problem or of a type that extends it."""
-    return msgspec.json.encode(problem)
-
-
 def render_refusal(
     status: int,
     title: str,
@@ -101,7 +83,7 @@ def render_refusal(
     accept: str | None = None,
     *,
     prefers_xml: bool = True,
-    problem_type: str = "about:blank",
+    problem_type: str = ABOUT_BLANK,
 ) -> Response:
     """Answer with a refusal in the form that `accept` asks for.
 

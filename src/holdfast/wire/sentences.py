@@ -15,7 +15,11 @@ from holdfast.core.access import ANONYMOUS
 __all__ = ["broken_text", "clean", "clock_text", "holder_text", "program_name"]
 
 _LONGEST: Final = 120
-_BREAKS: Final = re.compile(r"[\s\x00-\x1f\x7f\u2028\u2029]+")
+_BREAKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# What turns the direction of the text around it, or is not seen at all: a name could read as another, or turn the sentence.
+_UNSEEN: Final = re.compile(
+    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]+"
+)
 
 # What is found in a User-Agent -> what people call the program; the first that fits counts.
 _PROGRAMS: Final = (
@@ -40,8 +44,8 @@ _PROGRAMS: Final = (
 
 
 def clean(text: str, longest: int = _LONGEST) -> str:
-    """Text of a client on one line, at most `longest` characters."""
-    line = _BREAKS.sub(" ", text).strip() if not text.isalnum() else text
+    """Text of a client on one line, at most `longest` characters; marks that turn the direction of writing are dropped."""
+    line = _BREAKS.sub(" ", _UNSEEN.sub("", text)).strip() if not text.isalnum() else text
     return line if len(line) <= longest else line[: longest - 1] + "\u2026"
 
 

@@ -16,6 +16,7 @@ from holdfast.store.protocol import StoreError, StoreFullError
 from holdfast.wire.exchange import Response
 from holdfast.wire.if_header import IfSyntaxError
 from holdfast.wire.problem import PROBLEM_CONTENT_TYPE, encode_problem
+from holdfast.wire.problem_json import ABOUT_BLANK
 from holdfast.wire.rfc4918 import HeaderError
 
 __all__ = ["ENDED_TYPE", "EXPECTED_ERRORS", "RefusalError", "as_refusal", "render"]
@@ -47,7 +48,7 @@ class RefusalError(Exception):
     def problem(self) -> EndedProblem:
         """What the body says."""
         return EndedProblem(
-            type="about:blank" if self.ended is None else ENDED_TYPE,
+            type=ABOUT_BLANK if self.ended is None else ENDED_TYPE,
             title=HTTPStatus(self.status).phrase,
             status=self.status,
             detail=self.detail.encode("utf-8", "replace").decode(),
