@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_PORT",
     "STATE_NAME",
     "Durability",
+    "LogFormat",
     "Setting",
     "Settings",
     "SettingsError",
@@ -60,6 +61,15 @@ class Durability(enum.StrEnum):
     """Power loss too: no answer goes out before its change is on disk; many answers share one fsync."""
     CRASH = "crash"
     """Not power loss: the system writes when it likes. Fencing tokens are never repeated all the same."""
+
+
+class LogFormat(enum.StrEnum):
+    """How the server's messages are written to standard error."""
+
+    TEXT = "text"
+    """For a person, or a journal that adds the time."""
+    JSON = "json"
+    """One JSON object on each line."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,6 +205,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Seconds that a login in the browser lasts; a new password ends it before.",
         ),
     ] = 12 * 3600.0
+    log_format: Annotated[
+        LogFormat,
+        Meta(description="How messages are written to standard error: `text`, or `json` objects, one on a line."),
+    ] = LogFormat.TEXT
+    access_log: Annotated[
+        bool, Meta(description="Write a line about each answered request, and give each answer an X-Request-Id.")
+    ] = False
+    metrics_public: Annotated[
+        bool, Meta(description="Let everybody read `/metrics`; when off, whoever is a reader at `/`.")
+    ] = False
+
     max_password_checks: Annotated[
         Parallel, Meta(description="Passwords hashed at once in each process; each takes 64 MiB for about 50 ms.")
     ] = 2

@@ -12,14 +12,14 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from socket import socket
-from typing import Final
+from typing import Final, Literal
 
 from holdfast.access.authenticator import Authenticator, NeedsWork
 from holdfast.access.identification import Identification
 from holdfast.access.sessions import KEY_NAME, Sessions, load_key
 from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.clock import Clock
-from holdfast.config import Durability, Settings
+from holdfast.config import DATABASE_NAME, Durability, Settings
 from holdfast.core.access import Principal
 from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
@@ -33,6 +33,7 @@ from holdfast.faces.api.face import DOCUMENTS, ApiFace
 from holdfast.faces.dashboard.face import DashboardFace
 from holdfast.faces.dashboard.pages import ADDRESSES
 from holdfast.faces.home import home
+from holdfast.faces.operations import OPERATIONS, OperationsFace
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
@@ -40,6 +41,10 @@ from holdfast.listening import base_url, bind
 from holdfast.live.feed import Feed
 from holdfast.live.line import WaitingLine
 from holdfast.live.pulse import LivePulse
+from holdfast.logs import RequestLog, set_up_logs
+from holdfast.metrics import Metrics, Publisher, begin_shared
+from holdfast.observing import observer
+from holdfast.readiness import Readiness
 from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
@@ -52,6 +57,17 @@ __all__ = ["MOUNT", "Application", "Sweeper", "run"]
 MOUNT: Final = ResourcePath("/dav")
 """Where the served folder stands in the one namespace."""
 
+_METRICS_NAME: Final = "metrics"
+"""The folder in the state folder where workers meet for their metrics."""
+
+_LABELS: Final = {
+    MOUNT.name: "webdav",
+    "*": "webdav",
+    "api": "api",
+    **{address[1:]: "api" for address in DOCUMENTS},
+    **{address[1:]: "operations" for address in OPERATIONS},
+}
+"""What the faces are called in the metrics, by the first segment of an address; the others are the dashboard's."""
 
 _logger = logging.getLogger("holdfast.server")
 
@@ -113,7 +129,10 @@ class Application:
         """
         durable = settings.durability is Durability.POWER
         state = settings.state_folder
-        self.store = SqliteStore(state / "locks.db", clock=clock, durability=settings.durability)
+        self.store = SqliteStore(
+            state / DATABASE_NAME, clock=clock, durability=settings.durability, observe=self._note_store_work
+        )
+        self.metrics = Metrics(self.store, state / _METRICS_NAME if settings.workers > 1 else None)
         self.folder = Folder(settings.folder, state=state, durable=durable)
         self.service = LockService(
             self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)
@@ -164,6 +183,12 @@ class Application:
             unknown=identification.answer_unknown,
         )
         dashboard = DashboardFace(identification)
+        operations = OperationsFace(
+            Readiness(self.store, self.folder),
+            self.metrics,
+            is_public=settings.metrics_public,
+            unknown=identification.answer_unknown,
+        )
         self.edge = EdgeConfig(
             route=mounted(
                 {
@@ -171,6 +196,7 @@ class Application:
                     "/api": api,
                     **dict.fromkeys(DOCUMENTS, api),
                     **dict.fromkeys(ADDRESSES, dashboard),
+                    **dict.fromkeys(OPERATIONS, operations),
                 },
                 star=webdav,
                 front=dashboard,
@@ -181,8 +207,16 @@ class Application:
             pulse=LivePulse(self.store, self.feed, self.line),
             limits=_edge_limits(settings),
             threads=settings.threads,
+            observe=observer(
+                self.metrics,
+                RequestLog(writes_all=settings.access_log),
+                labels=_LABELS,
+                otherwise="dashboard",
+                notes_all=settings.access_log,
+            ),
         )
         self.home = home()
+        self._publisher = Publisher(self.metrics) if settings.workers > 1 else None
         self._sweeper = Sweeper(
             self.service, every_s=settings.sweep_every_s, keep_events=timedelta(seconds=settings.events_kept_s)
         )
@@ -190,15 +224,22 @@ class Application:
     def start(self) -> None:
         """Begin the upkeep; the edge is started by its server."""
         self._sweeper.start()
+        if self._publisher is not None:
+            self._publisher.start()
 
     def close(self) -> None:
         """Stop the upkeep and release every file."""
         self._sweeper.stop()
+        if self._publisher is not None:
+            self._publisher.stop()
         self.store.close()
         self.folder.close()
 
     def _etag_of(self, resource: ResourcePath) -> str | None:
         return self.site.etag_of(resource)
+
+    def _note_store_work(self, work: Literal["commit", "sync"], seconds: float) -> None:
+        self.metrics.stored(work, seconds)
 
 
 def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[str], None]) -> bool:
@@ -209,6 +250,7 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
     The state folder must be claimed by the caller. Raises ListeningError, StoreError,
     FolderUnusableError, UsersFileError or SessionKeyError, each in plain words.
     """
+    set_up_logs(settings.log_format)
     sockets = bind(settings.host, settings.port)
     url = base_url(settings.scheme, settings.host, sockets)
     try:
@@ -217,7 +259,11 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
             return True
         else:
             # Opened once here first, so that what is wrong with it is said once and before any worker starts.
-            Application(settings, users).close()
+            first = Application(settings, users)
+            try:
+                begin_shared(settings.state_folder / _METRICS_NAME, first.store)
+            finally:
+                first.close()
             work = (settings, tuple(users))
             code = supervise(
                 _serve,
@@ -235,6 +281,7 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
 
 def _serve(work: tuple[Settings, tuple[UserRecord, ...]], sockets: list[socket], on_ready: Callable[[], None]) -> None:
     settings, users = work
+    set_up_logs(settings.log_format)  # a worker is a process of its own
     application = Application(settings, users)
     try:
         application.start()

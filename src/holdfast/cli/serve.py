@@ -28,7 +28,7 @@ from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting
 from holdfast.cli.neighbour import is_holdfast
 from holdfast.cli.terminal import CommandError, say, warn
-from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, Settings, SettingsError
+from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, LogFormat, Settings, SettingsError
 from holdfast.core.access import Grant, Role
 from holdfast.listening import PortInUseError, is_everywhere, is_loopback_only
 from holdfast.state import FolderClaim, StateFolder
@@ -61,6 +61,12 @@ def serve(
         Durability, Parameter(help="What a granted lock survives: power loss, or only a crash (faster).")
     ] = Durability.POWER,
     workers: Annotated[int, Parameter(help="Server processes that share the port and the locks.")] = 1,
+    log_format: Annotated[
+        LogFormat, Parameter(help="How messages are written to standard error: text, or json objects, one on a line.")
+    ] = LogFormat.TEXT,
+    access_log: Annotated[
+        bool, Parameter(help="Write a line about each answered request.", negative="", show_default=False)
+    ] = False,
     max_locks: Annotated[int, Parameter(help="Locks kept in all; one more is refused.")] = 1_000_000,
     max_locks_per_principal: Annotated[int, Parameter(help="Locks kept for one user; one more is refused.")] = 10_000,
 ) -> None:
@@ -94,6 +100,8 @@ def serve(
             tls_key=None if tls_key is None else tls_key.expanduser().resolve(),
             durability=durability,
             workers=workers,
+            log_format=log_format,
+            access_log=access_log,
             max_locks=max_locks,
             max_locks_per_principal=max_locks_per_principal,
         )

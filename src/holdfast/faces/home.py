@@ -1,4 +1,4 @@
-"""What needs no credentials and stands beside all faces: explanations, health.
+"""What needs no credentials and stands beside all faces: explanations.
 
 Owns: those few routes, as an ASGI application. Must not know: locks, files, who is asking.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -29,8 +29,6 @@ def home() -> ASGIApp:
     return Starlette(
         routes=[
             Route("/problems/locked", _explain_locked),
-            Route("/healthz", _healthy),
-            Route("/readyz", _healthy),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
     )
@@ -38,10 +36,6 @@ def home() -> ASGIApp:
 
 async def _explain_locked(_request: Request) -> Response:
     return Response(render_problem_page(), headers=_PAGE_FIELDS)
-
-
-async def _healthy(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

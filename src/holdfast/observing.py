@@ -1,0 +1,38 @@
+"""The observer of answers: each is counted and measured, and noted in the log where that is wanted.
+
+Owns: what an address is called in the metrics, and that this costs a request next to nothing. Must not know: how
+numbers are kept or lines are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+from holdfast.logs import RequestLog
+from holdfast.metrics import Metrics
+from holdfast.wire.exchange import Request, Response
+
+__all__ = ["observer"]
+
+
+def observer(
+    metrics: Metrics, log: RequestLog, *, labels: Mapping[str, str], otherwise: str, notes_all: bool
+) -> Callable[[Request, Response], None]:
+    """What the edge tells of every answer. `labels` names the face of an address by its first segment.
+
+    With `notes_all` each answer goes to `log`, else each of 500 and above.
+    """
+    answered, note, label_of = metrics.answered, log.note, labels.get
+    least = 0 if notes_all else 500
+
+    def observe(request: Request, response: Response) -> None:
+        started = request.started
+        seconds = perf_counter() - started if started else None
+        label = label_of(request.target.lstrip("/").partition("/")[0], otherwise)
+        status = response.status
+        answered(label, request.method, status, seconds)
+        if status >= least:
+            note(request, response, seconds)
+
+    return observe
