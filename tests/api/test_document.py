@@ -110,8 +110,8 @@ def test_the_page_works_without_the_internet_and_runs_nothing(desk: Desk) -> Non
 
 @pytest.fixture(scope="module")
 def open_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server without users, which takes every well-formed request; its streams end soon."""
-    with serving(tmp_path_factory.mktemp("fuzzed"), users=None, max_stream_s=0.05) as served:
+    """A server without users, which takes every well-formed request; its streams and its line end soon."""
+    with serving(tmp_path_factory.mktemp("fuzzed"), users=None, max_stream_s=0.05, max_wait_s=1) as served:
         yield served.url
 
 
