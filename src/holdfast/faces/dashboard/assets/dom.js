@@ -1,4 +1,4 @@
-// Making elements. A text given here becomes text, never markup: nothing in these pages sets innerHTML.
+// Making elements. A text given here becomes text, never markup: no page reads a text as HTML.
 
 /**
  * An element with attributes and children. `class`, `dataset` and listeners (`onclick`) are understood;

@@ -97,7 +97,7 @@ function drawEmpty() {
   }
   fill(empty, padlock(), el("h2", {}, "Nothing is locked"),
     el("p", {}, "Everybody may change everything that they may write to. A lock appears here the moment somebody opens a document to edit it, or a program asks for one."),
-    el("p", {}, el("a", { href: session.mount }, "Look at the documents"), " or ", el("a", { href: "/docs" }, "lock something by the API"), "."));
+    el("p", {}, el("a", { href: `${session.mount.replace(/\/$/, "")}/` }, "Look at the documents"), " or ", el("a", { href: "/docs" }, "lock something by the API"), "."));
 }
 
 /** @param {number} found */

@@ -12,6 +12,7 @@ const MOST_SHOWN = 20;
 const TYPING_MS = 250;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
+const LONGEST_TTL_S = 2 ** 31 - 1; // what may be asked for; the server grants less
 
 /**
  * True for a lock that closes a tree: it covers all below, and has no end, stands on everything, or came by the command line.
@@ -105,7 +106,7 @@ async function close(values) {
   const body = {
     resource: pathHref(String(values.get("path"))),
     depth: "infinity",
-    ttl: end === null ? null : Math.max(1, (end.getTime() - Date.now()) / 1000),
+    ttl: end === null ? null : Math.min(LONGEST_TTL_S, Math.max(1, (end.getTime() - Date.now()) / 1000)),
     reason,
     ...(values.has("break") ? { break: { reason } } : {}),
   };
