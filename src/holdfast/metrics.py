@@ -31,7 +31,7 @@ from holdfast import __version__
 from holdfast.core.model import EventKind
 from holdfast.store.protocol import Store
 
-__all__ = ["CONTENT_TYPE", "Metrics", "Publisher", "begin_shared"]
+__all__ = ["CONTENT_TYPE", "Answers", "Metrics", "Publisher", "begin_shared"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -73,6 +73,29 @@ class _Series:
         cell[-1] += seconds
 
 
+class Answers:
+    """How one face answers: histograms by method and status, and how many requests of each had been parked."""
+
+    __slots__ = ("cells", "parked")
+
+    def __init__(self) -> None:
+        """Nothing was answered yet."""
+        self.cells: dict[tuple[str, int], list[float]] = {}
+        self.parked: dict[tuple[str, int], int] = {}
+
+    def add(self, method: str, status: int, seconds: float | None) -> None:
+        """A request was answered, `seconds` after its head had come; None where it had been parked. Loop's thread only."""
+        key = (method, status)
+        if seconds is None:
+            self.parked[key] = self.parked.get(key, 0) + 1
+            return
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = [0.0] * (len(_QUICK_S) + 2)
+        cell[bisect_left(_QUICK_S, seconds)] += 1
+        cell[-1] += seconds
+
+
 class _Tally(msgspec.Struct):
     """How many events of each kind there were, up to `seq`."""
 
@@ -97,8 +120,7 @@ class Metrics:
         self._own = f"{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}"
         self._turn = threading.Lock()
         self._written: bytes = b""
-        self._requests = _Series(_QUICK_S)
-        self._parked: dict[str, int] = {}
+        self._answers: dict[str, Answers] = {}
         self._waits = _Series(_WAITS_S)
         self._handovers = _Series(_QUICK_S)
         self._store_work = _Series(_QUICK_S)
@@ -107,13 +129,9 @@ class Metrics:
 
     # -- what happens; each is brief ------------------------------------------------------------------
 
-    def answered(self, face: str, method: str, status: int, seconds: float | None) -> None:
-        """A request was answered; `seconds` after its head had come, None where it had been parked. Loop's thread only."""
-        key = f"{face} {method} {status}"
-        if seconds is None:
-            self._parked[key] = self._parked.get(key, 0) + 1
-        else:
-            self._requests.observe(key, seconds)
+    def answers_of(self, face: str) -> Answers:
+        """What counts the answers of a face; to be asked for once."""
+        return self._answers.setdefault(face, Answers())
 
     def waited(self, seconds: float, *, granted: bool) -> None:
         """A request has stood in the line for so long."""
@@ -147,7 +165,6 @@ class Metrics:
 
     def _snapshot(self) -> _Snapshot:
         series = {
-            "requests": self._requests,
             "waits": self._waits,
             "handovers": self._handovers,
             "store": self._store_work,
@@ -155,7 +172,14 @@ class Metrics:
         }
         # Copied one by one: a dict that grows meanwhile must not be walked.
         cells = {name: {key: list(cell) for key, cell in list(one.cells.items())} for name, one in series.items()}
-        return _Snapshot(cells, dict(self._parked))
+        requests: dict[str, list[float]] = {}
+        parked: dict[str, int] = {}
+        for face, answers in self._answers.items():
+            for (method, status), cell in list(answers.cells.items()):
+                requests[f"{face} {method} {status}"] = list(cell)
+            for (method, status), count in list(answers.parked.items()):
+                parked[f"{face} {method} {status}"] = count
+        return _Snapshot({"requests": requests, **cells}, parked)
 
     def _all(self) -> _Snapshot:
         """The sum over all workers, those that have ended included."""

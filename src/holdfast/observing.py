@@ -19,19 +19,26 @@ __all__ = ["observer"]
 def observer(
     metrics: Metrics, log: RequestLog, *, labels: Mapping[str, str], otherwise: str, notes_all: bool
 ) -> Callable[[Request, Response], None]:
-    """What the edge tells of every answer. `labels` names the face of an address by its first segment.
+    """What the edge tells of every answer. `labels` names the face of an address by its first segment, the busiest first.
 
     With `notes_all` each answer goes to `log`, else each of 500 and above.
     """
-    answered, note, label_of = metrics.answered, log.note, labels.get
+    answers = {segment: metrics.answers_of(face) for segment, face in labels.items()}
+    others = metrics.answers_of(otherwise)
+    segment, busiest = next(iter(answers.items()))
+    prefix = f"/{segment}/"
+    note = log.note
     least = 0 if notes_all else 500
 
     def observe(request: Request, response: Response) -> None:
+        status = response.status
         started = request.started
         seconds = perf_counter() - started if started else None
-        label = label_of(request.target.lstrip("/").partition("/")[0], otherwise)
-        status = response.status
-        answered(label, request.method, status, seconds)
+        target = request.target
+        if target.startswith(prefix):
+            busiest.add(request.method, status, seconds)
+        else:
+            answers.get(target.lstrip("/").partition("/")[0], others).add(request.method, status, seconds)
         if status >= least:
             note(request, response, seconds)
 
