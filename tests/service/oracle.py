@@ -22,6 +22,19 @@ class Held:
     ended: bool = False
 
 
+@dataclass
+class Waits:
+    """One request in line."""
+
+    id: str
+    root: str
+    exclusive: bool
+    infinite: bool
+    principal: str
+    lease_s: int
+    gone: bool = False
+
+
 @dataclass(frozen=True)
 class Said:
     """One `(<token>)` list: a token said about a resource, perhaps inside Not, perhaps untagged for a whole tree."""
@@ -50,23 +63,39 @@ class Oracle:
     def __init__(self, paths: list[str]) -> None:
         self.now_s = 0
         self.all: list[Held] = []
+        self.line: list[Waits] = []
         self.universe = [*paths, *(f"{text.rstrip('/')}/~" for text in paths)]
 
     def live(self) -> list[Held]:
         return [held for held in self.all if not held.ended and held.expires_s > self.now_s]
 
-    def covers(self, held: Held, resource: str) -> bool:
+    def covers(self, held: Held | Waits, resource: str) -> bool:
         return held.root == resource or (held.infinite and above_or_at(held.root, resource))
 
     def covering(self, resource: str) -> list[Held]:
         return [held for held in self.live() if self.covers(held, resource)]
 
-    def meet(self, one: Held, other: Held) -> bool:
+    def meet(self, one: Held | Waits, other: Held | Waits) -> bool:
         """Is there a resource that both would protect?"""
         return any(self.covers(one, resource) and self.covers(other, resource) for resource in self.universe)
 
-    def conflicts(self, asked: Held) -> bool:
+    def conflicts(self, asked: Held | Waits) -> bool:
         return any((held.exclusive or asked.exclusive) and self.meet(held, asked) for held in self.live())
+
+    # -- the line -------------------------------------------------------------------------------
+
+    def lives(self, waits: Waits) -> bool:
+        return not waits.gone and waits.lease_s > self.now_s
+
+    def ahead(self, asked: Held | Waits) -> list[Waits]:
+        """Those in line before it, or all where it is not in it itself, whom it must not pass."""
+        before: list[Waits] = []
+        for waits in self.line:
+            if waits is asked:
+                break
+            if self.lives(waits) and (waits.exclusive or asked.exclusive) and self.meet(waits, asked):
+                before.append(waits)
+        return before
 
     # -- the If header --------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from holdfast.core.conditions import ConditionList, IfHeader, TokenCondition
 from holdfast.core.decisions import Effect, Reach, Refusal, Refused
 from holdfast.core.model import Depth, EventKind, Lock, LockScope
-from holdfast.service import AcquireRequest, Claim, WriteRequest
+from holdfast.service import AcquireRequest, Claim, Queued, Stay, WriteRequest
 from holdfast.store.protocol import WriteTransaction
-from tests.service.oracle import Held, Oracle, Said, parent
+from tests.service.oracle import Held, Oracle, Said, Waits, parent
 from tests.service.world import World, path
 
 PATHS = ["/", "/dav", "/dav/a", "/dav/a/b", "/dav/a/b/c", "/dav/ab", "/dav/x"]
@@ -28,6 +28,8 @@ SCOPES = st.sampled_from([LockScope.SHARED, LockScope.SHARED, LockScope.EXCLUSIV
 DEPTHS = st.sampled_from([Depth.ZERO, Depth.INFINITY])
 SECONDS = st.integers(1, 40)
 REACHES = st.sampled_from(Reach)
+STAYS = st.sampled_from([Stay.PARKED, Stay.PARKED, Stay.KEPT, Stay.LAST])
+PARKED_S, KEPT_S, RENEWED_BELOW_S = 10, 20, 7
 MODES = st.sampled_from(
     ["none", "own", "own", "own", "own but one", "another's", "astray", "inside not", "stale", "untagged"]
 )
@@ -47,6 +49,7 @@ class Walk(RuleBasedStateMachine):
         self.greatest_fencing_token = 0
         self.tokens: set[str] = set()
         self.told: dict[str, str] = {}
+        self.told_line: dict[str, str] = {}
         self.seq = 0
 
     def teardown(self) -> None:
@@ -87,7 +90,10 @@ class Walk(RuleBasedStateMachine):
 
     def oracle_seconds(self, lock: Lock) -> int:
         assert lock.expires_at is not None
-        return round((lock.expires_at - self.start) / timedelta(seconds=1))
+        return self.in_seconds(lock.expires_at)
+
+    def in_seconds(self, instant: datetime) -> int:
+        return round((instant - self.start) / timedelta(seconds=1))
 
     # -- operations -----------------------------------------------------------------------------
 
@@ -134,17 +140,107 @@ class Walk(RuleBasedStateMachine):
             self.expect(answer, Refusal.CONFLICT)
         elif not mapped and not oracle.permitted(parent(resource), lists, principal):
             self.expect(answer, Refusal.LOCKED)
+        elif oracle.ahead(asked):
+            self.expect_line(answer, None, len(oracle.ahead(asked)))
         else:
-            assert isinstance(answer, Lock)
-            assert answer.fencing_token > self.greatest_fencing_token
-            assert answer.token not in self.tokens
+            self.expect_grant(answer, asked)
             assert bool(created) is not mapped
-            self.greatest_fencing_token = answer.fencing_token
-            self.tokens.add(answer.token)
-            asked.id, asked.token = answer.id, answer.token
-            oracle.all.append(asked)
             return
         assert created == []
+
+    def expect_grant(self, answer: object, asked: Held) -> None:
+        assert isinstance(answer, Lock), answer
+        assert answer.fencing_token > self.greatest_fencing_token
+        assert answer.token not in self.tokens
+        self.greatest_fencing_token = answer.fencing_token
+        self.tokens.add(answer.token)
+        asked.id, asked.token = answer.id, answer.token
+        self.oracle.all.append(asked)
+
+    def expect_line(self, answer: object, position: int | None, length: int) -> None:
+        """Refused for those in line alone."""
+        assert isinstance(answer, Refused), answer
+        assert (answer.refusal, answer.contentions) == (Refusal.CONFLICT, ())
+        assert answer.line is not None
+        assert (answer.line.position, answer.line.length) == (position, length)
+
+    # -- the line -------------------------------------------------------------------------------
+
+    @rule(resource=RESOURCES, principal=PRINCIPALS, scope=SCOPES, depth=DEPTHS)
+    def wait(self, resource: str, principal: str, scope: LockScope, depth: Depth) -> None:
+        waits = Waits("", resource, scope is LockScope.EXCLUSIVE, depth is Depth.INFINITY, principal, 0, gone=True)
+        self.attempt(waits, Stay.PARKED)
+
+    @rule(which=st.integers(0, 9), stay=STAYS)
+    def wait_again(self, which: int, stay: Stay) -> None:
+        waiting = [waits for waits in self.oracle.line if not waits.gone]
+        if waiting:
+            self.attempt(waiting[which % len(waiting)], stay)
+
+    def attempt(self, waits: Waits, stay: Stay) -> None:
+        """A try by a request that has its place, or has none, or has lost it and is as one that comes now."""
+        oracle = self.oracle
+        scope = LockScope.EXCLUSIVE if waits.exclusive else LockScope.SHARED
+        depth = Depth.INFINITY if waits.infinite else Depth.ZERO
+        claim = Claim(path(waits.root), waits.principal)
+        answer = self.world.service.acquire(
+            AcquireRequest(claim, scope, depth, timedelta(seconds=30)),
+            is_mapped=lambda: True,
+            stay=stay,
+            place_id=waits.id or None,
+        )
+        has_place = oracle.lives(waits)
+        if not has_place:
+            waits.gone = True
+            waits = Waits("", waits.root, waits.exclusive, waits.infinite, waits.principal, oracle.now_s + PARKED_S)
+        ahead = oracle.ahead(waits)
+        if not oracle.conflicts(waits) and not ahead:
+            asked = Held("", "", waits.root, waits.exclusive, waits.infinite, waits.principal, oracle.now_s + 30)
+            self.expect_grant(answer, asked)
+            assert asked.id == waits.id or not has_place
+            waits.gone = True
+            return
+        if stay is Stay.PARKED:
+            assert isinstance(answer, Queued), answer
+            assert answer.waiter.id == waits.id or not has_place
+            waits.id = answer.waiter.id
+            if waits.lease_s < oracle.now_s + RENEWED_BELOW_S:
+                waits.lease_s = oracle.now_s + PARKED_S
+            assert self.in_seconds(answer.waiter.enqueued_at) <= oracle.now_s
+        else:
+            assert isinstance(answer, Refused), answer
+            if not oracle.conflicts(waits):
+                assert answer.contentions == ()
+            if has_place or stay is Stay.KEPT:
+                assert answer.line is not None
+                assert answer.line.position == len(ahead) + 1
+        if not has_place and stay is not Stay.LAST:
+            if not waits.id:
+                waits.id = self.newest_in_line()
+            oracle.line.append(waits)
+        if stay is Stay.KEPT:
+            waits.lease_s = oracle.now_s + KEPT_S
+        waits.gone = stay is Stay.LAST
+
+    def newest_in_line(self) -> str:
+        with self.world.store.read() as tx:
+            line = [*tx.waiters_on(["/"]), *tx.waiters_below(path("/"))]
+        return max(line, key=lambda waiter: waiter.seq).id
+
+    @rule(which=st.integers(0, 9))
+    def leave(self, which: int) -> None:
+        waiting = [waits for waits in self.oracle.line if not waits.gone]
+        if waiting:
+            waits = waiting[which % len(waiting)]
+            self.world.service.leave(waits.id, "gave up")
+            waits.gone = True
+
+    @rule()
+    def renew(self) -> None:
+        living = [waits for waits in self.oracle.line if self.oracle.lives(waits)]
+        self.world.service.renew([waits.id for waits in living])
+        for waits in living:
+            waits.lease_s = self.oracle.now_s + PARKED_S
 
     def expect(self, answer: object, refusal: Refusal) -> None:
         assert isinstance(answer, Refused), answer
@@ -264,7 +360,9 @@ class Walk(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def sweep(self, limit: int) -> None:
         expired = [lock for lock in self.world.locks() if lock.is_expired_at(self.world.clock.now())]
-        assert self.world.service.sweep(limit) == min(limit, len(expired))
+        with self.world.store.read() as tx:
+            lapsed = tx.lapsed_waiters(1000)
+        assert self.world.service.sweep(limit) == min(limit, len(expired)) + min(limit, len(lapsed))
 
     # -- what is always true --------------------------------------------------------------------
 
@@ -297,14 +395,22 @@ class Walk(RuleBasedStateMachine):
         for event in self.world.events(self.seq):
             assert event.seq > self.seq
             self.seq = event.seq
-            if event.kind is EventKind.GRANTED:
+            if event.kind is EventKind.QUEUED:
+                assert event.lock_id not in self.told_line
+                self.told_line[event.lock_id] = event.root.text
+            elif event.kind is EventKind.LEFT:
+                assert self.told_line.pop(event.lock_id) == event.root.text
+            elif event.kind is EventKind.GRANTED:
                 assert event.lock_id not in self.told
                 self.told[event.lock_id] = event.root.text
+                self.told_line.pop(event.lock_id, None)
             else:
                 assert self.told.pop(event.lock_id) == event.root.text
         kept = {lock.id: lock.root.text for lock in self.world.locks()}
         assert kept == self.told
         assert {held.id for held in self.oracle.live()} <= set(kept)
+        assert set(self.world.line()) == set(self.told_line)
+        assert {waits.id for waits in self.oracle.line if self.oracle.lives(waits)} <= set(self.told_line)
 
 
 class SqliteWalk(Walk):
