@@ -1,26 +1,26 @@
 """Remake the README's pictures: Chromium looks at a real `holdfast serve` with two people at work.
 
-    .venv/bin/python docs/images/make.py                # docs/images/listing.png and locked.png
+    .venv/bin/python docs/images/make.py                # the pictures beside this script
     .venv/bin/python docs/images/make.py --review DIR   # every page, light and dark, wide and on a phone
 
-Needs `chromium` (Debian's package of that name). A browser shows a 423 only when a page's own request is
-refused, so a small relay in here turns a GET into the request that the picture is of, and passes on the
-answer as it came: status, fields, body.
+Needs `chromium` (Debian's package of that name), and Playwright, which comes with the tests. A browser shows a 423 only
+when a page's own request is refused, so the request that such a picture is of is made in here, and the browser is given
+the answer as it came: status, fields, body.
 """
 
-# ruff: noqa: INP001, S607 (a script beside the pictures that it makes; Chromium is found by its name)
+# ruff: noqa: INP001 (a script beside the pictures that it makes)
 from __future__ import annotations
 
 import argparse
 import base64
 import http.client
-import http.server
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +28,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
 IMAGES: Final = Path(__file__).parent
 ALICE: Final = ("alice", "wonderland")
 BOB: Final = ("bob", "builder")
+ROOT: Final = ("root", "sesame")
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 
@@ -48,16 +51,27 @@ LOCKS: Final = (
     (ALICE, "Annual report.odt", "LibreOffice/24.8.4.2 denylistedbackend/8.11.1 OpenSSL/3.4.1", 1800),
     (BOB, "Meeting notes.md", "gvfs/1.56.1", 600),
 )
-# Name -> method, path, fields, body; all as bob sees it.
+# What programs lock by the API: who, resource, seconds, reason.
+API_LOCKS: Final = (
+    (BOB, "/orders/42", 45, "invoice run"),
+    (ALICE, "/jobs/nightly-backup", 280, "pg_dump"),
+    (BOB, "/dav/Contracts", 5 * _HOUR, "Audit"),
+)
+# Name -> what stands on the page once all is shown, and method, path, fields, body; as bob sees it.
 PAGES: Final = {
-    "listing": ("GET", "/dav/", {}, b""),
-    "locked": ("PUT", "/dav/Annual%20report.odt", {"Accept": "text/html"}, b"Bob's version"),
-    "problem": ("GET", "/problems/locked", {}, b""),
-    "missing": ("GET", "/dav/Nothing.odt", {"Accept": "text/html"}, b""),
-    "empty": ("GET", "/dav/Photos/", {}, b""),
+    "dashboard": ("Annual report.odt", "GET", "/", {}, b""),
+    "history": ("alice locked", "GET", "/history", {}, b""),
+    "lock": ("What to do next", "GET", "/locks/{id}", {}, b""),
+    "login": ("Log in", "GET", "/login?failed=1", {}, b""),
+    "listing": ("All documents", "GET", "/dav/", {}, b""),
+    "locked": ("alice", "PUT", "/dav/Annual%20report.odt", {"Accept": "text/html"}, b"Bob's version"),
+    "problem": ("423", "GET", "/problems/locked", {}, b""),
+    "missing": ("Not Found", "GET", "/dav/Nothing.odt", {"Accept": "text/html"}, b""),
+    "empty": ("Nothing here", "GET", "/dav/Photos/", {}, b""),
 }
-# Name -> width and height in CSS pixels of the two pictures in the README.
-PICTURES: Final = {"listing": (1040, 600), "locked": (800, 740)}
+# Name -> width and height in CSS pixels of the pictures in the README.
+PICTURES: Final = {"dashboard": (1100, 690), "listing": (1040, 640), "locked": (800, 740)}
+DRESSES: Final = {"light": ((1100, 800), False), "dark": ((1100, 800), True), "phone": ((390, 844), False)}
 
 
 def lay_out(folder: Path, now: float) -> None:
@@ -73,8 +87,9 @@ def lay_out(folder: Path, now: float) -> None:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[int]:
-    """A real `holdfast serve` with two users; yields its port."""
-    users = [part for name, password in (ALICE, BOB) for part in ("--user", f"{name}:{password}")]
+    """A real `holdfast serve` with its users; yields its port."""
+    roles = ((ALICE, ""), (BOB, ""), (ROOT, ":admin"))
+    users = [part for (name, password), role in roles for part in ("--user", f"{name}:{password}{role}")]
     command = [sys.executable, "-m", "holdfast", "serve", str(folder), "--port", "0", *users]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
@@ -122,34 +137,13 @@ def take_locks(port: int) -> None:
         status, _, body = ask(port, who, "LOCK", "/dav/" + name.replace(" ", "%20"), fields, info.encode())
         if status != 200:
             sys.exit(f"LOCK of {name} was answered {status}: {body.decode()}")
-
-
-@contextmanager
-def relaying(port: int) -> Iterator[str]:
-    """The pages under plain GET addresses; yields the address that they are under."""
-
-    class Relay(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            method, path, fields, body = PAGES[self.path.strip("/")]
-            status, answered, content = ask(port, BOB, method, path, fields, body)
-            self.send_response_only(status)
-            for name, value in answered:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relay)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    for who, resource, seconds, reason in API_LOCKS:
+        depth = "infinity" if resource == "/dav/Contracts" else "0"
+        asked = {"resource": resource, "ttl": seconds, "reason": reason, "depth": depth}
+        fields = {"User-Agent": "backup/2.1" if "jobs" in resource else "billing/7", "Content-Type": "application/json"}
+        status, _, body = ask(port, who, "POST", "/api/locks", fields, json.dumps(asked).encode())
+        if status != 201:
+            sys.exit(f"The lock of {resource} was answered {status}: {body.decode()}")
 
 
 def office_hours() -> str:
@@ -158,43 +152,78 @@ def office_hours() -> str:
     return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
 
 
-def photograph(url: str, target: Path, size: tuple[int, int], *, scale: float = 1.5, dark: bool = False) -> None:
-    """A PNG of a page, in CSS pixels of `size`."""
-    with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(  # noqa: S603
-            [
-                "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--lang=en-GB",
-                f"--user-data-dir={profile}", f"--force-device-scale-factor={scale}", f"--window-size={size[0]},{size[1]}",
-                f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--screenshot={target}", url,
-            ],
-            check=True, capture_output=True, timeout=120,
-            env=os.environ | {"TZ": office_hours(), "LANGUAGE": "en_GB", "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
+class Studio:
+    """A browser before the server, with root logged in on every page but the login form."""
+
+    def __init__(self, browser: Browser, port: int) -> None:
+        """Look at the server on `port`."""
+        self._browser = browser
+        self._port = port
+        self._url = f"http://127.0.0.1:{port}"
+
+    def photograph(self, name: str, target: Path, size: tuple[int, int], *, scale: float, dark: bool = False) -> None:
+        """A PNG of a page, in CSS pixels of `size`."""
+        context = self._browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            device_scale_factor=scale,
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            locale="en-GB",
+            timezone_id=office_hours(),
+        )
+        page = context.new_page()
+        if name != "login":
+            self._log_in(page)
+        says, method, path, fields, body = PAGES[name]
+        if method == "GET":
+            page.goto(self._url + path.format(id=self._first_lock()))
+        else:
+            page.route("**/asked", lambda route: self._answer(route, method, path, fields, body))
+            page.goto(self._url + "/asked")
+        page.get_by_text(says).first.wait_for()
+        if page.locator("#state").count():
+            page.get_by_text("Live", exact=True).wait_for()
+        page.screenshot(path=target)
+        context.close()
+
+    def _log_in(self, page: Page) -> None:
+        page.goto(self._url + "/login")
+        page.get_by_label("Name").fill(ROOT[0])
+        page.get_by_label("Password").fill(ROOT[1])
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(self._url + "/")
+
+    def _first_lock(self) -> str:
+        _, _, body = ask(self._port, ROOT, "GET", "/api/locks?under=/dav", {}, b"")
+        return json.loads(body)["locks"][0]["id"]
+
+    def _answer(self, route: Route, method: str, path: str, fields: dict[str, str], body: bytes) -> None:
+        status, answered, content = ask(self._port, BOB, method, path, fields, body)
+        route.fulfill(status=status, headers=dict(answered), body=content)
 
 
 def main() -> None:
-    """Make the two pictures, or with `--review DIR` one of every page in every dress."""
+    """Make the pictures, or with `--review DIR` one of every page in every dress."""
     parser = argparse.ArgumentParser(description="Remake the README's pictures.")
     parser.add_argument("--review", type=Path, metavar="DIR", help="photograph every page into DIR instead")
     review: Path | None = parser.parse_args().review
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(temporary) / "Documents"
         folder.mkdir()
         lay_out(folder, time.time())
-        with serving(folder) as port, relaying(port) as address:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        with serving(folder) as port:
             take_locks(port)
+            studio = Studio(browser, port)
             if review is None:
                 for name, size in PICTURES.items():
-                    photograph(address + name, IMAGES / f"{name}.png", size)
-                return
-            review.mkdir(parents=True, exist_ok=True)
-            for name in PAGES:
-                for dress, size, dark in (
-                    ("light", (1040, 800), False),
-                    ("dark", (1040, 800), True),
-                    ("phone", (390, 844), False),
-                ):
-                    photograph(address + name, review / f"{name}-{dress}.png", size, scale=1, dark=dark)
+                    studio.photograph(name, IMAGES / f"{name}.png", size, scale=1.5)
+            else:
+                review.mkdir(parents=True, exist_ok=True)
+                for name in PAGES:
+                    for dress, (size, dark) in DRESSES.items():
+                        studio.photograph(name, review / f"{name}-{dress}.png", size, scale=1, dark=dark)
+        browser.close()
 
 
 if __name__ == "__main__":
