@@ -38,9 +38,8 @@ export function askToBreak(lock, session, onDone) {
  * @param {string} holder
  */
 function whoIsHurt(lock, holder) {
-  const [program, ...said] = claims(lock.holder);
-  const held = el("p", {}, el("b", {}, foreign(holder)), program ? [" with ", program].join("") : "", ...said.map((text) => foreign(` ${text}`)),
-    " has held ", foreign(lockedText(lock)), ` since ${clock(lock.since)} (${ago(lock.since)}).`);
+  const said = claims(lock.holder).flatMap((text, index) => [index ? ", " : " (", foreign(text)]);
+  const held = el("p", {}, el("b", {}, foreign(holder)), ...said, said.length ? ")" : "", " has held ", foreign(lockedText(lock)), ` since ${clock(lock.since)} (${ago(lock.since)}).`);
   const harm = el("p", {}, "What they have not saved by then, they may not be able to save. They are told who broke it, when and why.");
   const line = lock.queue_length ? el("p", {}, `${lock.queue_length} waiting in line; the first of them gets it.`) : null;
   return el("div", { class: "hurt" }, held, harm, line);

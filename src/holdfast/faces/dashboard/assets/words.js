@@ -42,7 +42,7 @@ export function holderName(holder) {
  * @returns {string[]}
  */
 export function claims(holder) {
-  const owner = holder.owner.trim();
+  const owner = holder.owner.trim().replace(/^mailto:/i, "");
   const isKnown = !owner || owner === holder.name || holder.name === ANONYMOUS;
   return [programName(holder.client), isKnown ? "" : `“${owner}”`].filter(Boolean);
 }
