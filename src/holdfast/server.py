@@ -15,6 +15,7 @@ from socket import socket
 from typing import Final, Literal
 
 from holdfast.access.authenticator import Authenticator, NeedsWork
+from holdfast.access.hosts import OwnHosts
 from holdfast.access.identification import Identification
 from holdfast.access.sessions import KEY_NAME, Sessions, load_key
 from holdfast.access.users_file import UserRecord, UsersFile
@@ -137,7 +138,9 @@ class Application:
         self.service = LockService(
             self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)
         )
-        self.line = WaitingLine(self.service, self.store.now, longest=timedelta(seconds=settings.max_wait_s))
+        self.line = WaitingLine(
+            self.service, self.store.now, longest=timedelta(seconds=settings.max_wait_s), observer=self.metrics
+        )
         self.site = Site(
             mount=MOUNT,
             folder=self.folder,
@@ -204,7 +207,8 @@ class Application:
             identifier=_Identifier(identification),
             settle=self.store,
             new_upload=self.folder.staging.new,
-            pulse=LivePulse(self.store, self.feed, self.line),
+            pulse=LivePulse(self.store, self.feed, self.line, passed_on=self.metrics.passed_on),
+            is_own_host=OwnHosts([settings.host, *settings.host_names]) if identification.is_open else None,
             limits=_edge_limits(settings),
             threads=settings.threads,
             observe=observer(

@@ -23,18 +23,17 @@ import logging
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from holdfast.core.decisions import Refusal
 from holdfast.core.model import LOCK_ENDS, Depth, Event, EventKind, LockScope, Waiter
-from holdfast.core.paths import ResourcePath
 from holdfast.service import LockService, Queued, Stay
 from holdfast.store.protocol import StoreError
 from holdfast.turns import RENEW_EVERY
 from holdfast.wire.exchange import Pending, Response
 from holdfast.wire.problem import render_refusal
 
-__all__ = ["MOST_TRIES", "Parked", "WaitingLine"]
+__all__ = ["MOST_TRIES", "LineObserver", "Parked", "WaitingLine"]
 
 _logger = logging.getLogger("holdfast.live")
 
@@ -45,6 +44,9 @@ _LOOK: Final = timedelta(seconds=2)
 """Every group is looked at as often as this, and with very many groups less often (`_LOOK_EACH`)."""
 
 _LOOK_EACH: Final = timedelta(milliseconds=2)
+
+_REFUSED: Final = 400
+"""The status from which on an answer is no grant."""
 
 _AFTER_FAILURE: Final = timedelta(seconds=1)
 
@@ -106,6 +108,7 @@ class Parked:
     def answer(self, response: Response) -> None:
         """Its wait is over; to be called once it stands in no group any more."""
         if self._close() and self._answer is not None:
+            self._line._note_answer(self, response)
             self._answer(response)
 
     def _close(self) -> bool:
@@ -127,16 +130,35 @@ class _Group:
         self.look_at: datetime | None = None
 
 
+class LineObserver(Protocol):
+    """Told of what the line does, in seconds; each call must be very brief."""
+
+    def waited(self, seconds: float, *, granted: bool) -> None:
+        """A request that stood in line for so long was answered."""
+        ...
+
+    def handed_over(self, seconds: float) -> None:
+        """A waiter's turn came so long after the event that made room for it."""
+        ...
+
+
 class WaitingLine:
     """All requests that are parked with this process. Satisfies what `live.pulse` asks of a line."""
 
     def __init__(
-        self, service: LockService, now: Callable[[], datetime], *, longest: timedelta = timedelta(seconds=300)
+        self,
+        service: LockService,
+        now: Callable[[], datetime],
+        *,
+        longest: timedelta = timedelta(seconds=300),
+        observer: LineObserver | None = None,
     ) -> None:
         """Nobody waits yet. `now` is the store's clock, `longest` the longest wait that is granted."""
         self._service = service
         self._now = now
         self.longest = longest
+        self._observer = observer
+        self._freed: dict[str, datetime] = {}  # when the event happened by which a marked group was marked last
         self._groups: dict[str, _Group] = {}
         self._roots: list[str] = []  # the keys of `_groups`, sorted: what is below a path lies side by side
         self._marked: dict[str, None] = {}  # groups that are to be tried, in the order in which they were marked
@@ -183,7 +205,7 @@ class WaitingLine:
         """This has happened, in this order; try those who may have waited for it."""
         for event in events:
             if event.kind in LOCK_ENDS or event.kind is EventKind.LEFT:
-                self._mark_near(event.root)
+                self._mark_near(event)
         self._try_marked(MOST_TRIES)
 
     def look_again(self) -> None:
@@ -212,18 +234,21 @@ class WaitingLine:
         instants = [queue[0][0] for queue in (self._deadlines, self._looks) if queue]
         return min([*instants, self._renew_at or now])
 
-    def _mark_near(self, root: ResourcePath) -> None:
-        """Mark the groups on the lineage of a root, and below it."""
+    def _mark_near(self, event: Event) -> None:
+        """Mark the groups on the lineage of the event's root, and below it."""
         if not self._groups:
             return
+        root = event.root
         for text in root.lineage:
             if text in self._groups:
                 self._marked[text] = None
+                self._freed[text] = event.at
         roots = self._roots
         for index in range(bisect_left(roots, root.prefix), len(roots)):
             if not roots[index].startswith(root.prefix):
                 break
             self._marked[roots[index]] = None
+            self._freed[roots[index]] = event.at
 
     def _renew(self, now: datetime) -> None:
         if self._renew_at is None or now < self._renew_at:
@@ -249,6 +274,8 @@ class WaitingLine:
             group = self._groups.get(root)
             if group is not None:
                 left = self._try_group(root, group, left)
+            if root not in self._marked:
+                self._freed.pop(root, None)
         return left
 
     def _try_group(self, root: str, group: _Group, left: int) -> int:
@@ -268,6 +295,7 @@ class WaitingLine:
             left -= 1
             found = self._try(parked, Stay.PARKED)
             if isinstance(found, Response):
+                self._note_turn(root, found)
                 parked.answer(found)  # which takes it out of the group
                 continue
             if found is None:
@@ -281,6 +309,16 @@ class WaitingLine:
             index += 1
         self._look_later(root, looks)
         return left
+
+    def _note_turn(self, root: str, response: Response) -> None:
+        freed = self._freed.get(root)
+        if self._observer is not None and freed is not None and response.status < _REFUSED:
+            self._observer.handed_over((self._now() - freed).total_seconds())
+
+    def _note_answer(self, parked: Parked, response: Response) -> None:
+        if self._observer is not None:
+            seconds = (self._now() - parked.waiter.enqueued_at).total_seconds()
+            self._observer.waited(seconds, granted=response.status < _REFUSED)
 
     def _try(self, parked: Parked, stay: Stay) -> Response | Queued | None:
         """What a try brings; None where the store could not be used, which may be over soon."""
@@ -391,6 +429,7 @@ class WaitingLine:
         self._deadlines.clear()
         self._looks.clear()
         self._marked.clear()
+        self._freed.clear()
         self._renew_at = None
 
 

@@ -6,7 +6,7 @@ for; it knows the two kinds of them by their few methods. Used on the edge's thr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -49,8 +49,11 @@ class Line(Protocol):
 class LivePulse:
     """Satisfies `edge.settings.Pulse`."""
 
-    def __init__(self, store: Store, feed: Feed, line: Line) -> None:
-        """Nothing is looked at before the first beat."""
+    def __init__(
+        self, store: Store, feed: Feed, line: Line, *, passed_on: Callable[[float], None] | None = None
+    ) -> None:
+        """Nothing is looked at before the first beat. `passed_on` is told how many seconds after the event that was."""
+        self._passed_on = passed_on
         self._store = store
         self._feed = feed
         self._line = line
@@ -104,5 +107,7 @@ class LivePulse:
             self._line.look_again()
         elif events:
             self._untold = events
+            if self._passed_on is not None:
+                self._passed_on((self._store.now() - events[0].at).total_seconds())
             self._line.concern(events)
         self._cursor, self._version = latest, version
