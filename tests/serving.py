@@ -121,13 +121,14 @@ class Client:
         sent = {name.replace("_", "-").rstrip("-"): value for name, value in fields.items()} | dict(headers or {})
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         with contextlib.closing(connection):
-            connection.putrequest(method, target, skip_accept_encoding=True)
+            names = {name.lower() for name in sent}
+            connection.putrequest(method, target, skip_host="host" in names, skip_accept_encoding=True)
             connection.putheader("User-Agent", self.agent)
             if self.authorization is not None:
                 connection.putheader("Authorization", self.authorization)
             for name, value in sent.items():
                 connection.putheader(name, value)
-            if body is not None and "transfer-encoding" not in {name.lower() for name in sent}:
+            if body is not None and "transfer-encoding" not in names:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             response = connection.getresponse()

@@ -83,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: Annotated[
         str, Meta(description="Address or name to listen on; without users only a loopback address is accepted.")
     ] = "127.0.0.1"
+    host_names: Annotated[
+        tuple[str, ...],
+        Meta(description="Names, beside localhost and addresses, that a server without users answers to; others: 421."),
+    ] = ()
     port: Annotated[Port, Meta(description="TCP port to listen on; 0 lets the system choose a free one.")] = (
         DEFAULT_PORT
     )

@@ -187,7 +187,7 @@ class Application:
         )
         dashboard = DashboardFace(identification)
         operations = OperationsFace(
-            Readiness(self.store, self.folder),
+            Readiness(self.store, self.folder, settings.folder),
             self.metrics,
             is_public=settings.metrics_public,
             unknown=identification.answer_unknown,

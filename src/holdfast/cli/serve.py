@@ -44,6 +44,13 @@ def serve(
         str, Parameter(help="Address or name to listen on; 0.0.0.0 is every network of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = DEFAULT_PORT,
+    host_name: Annotated[
+        list[str] | None,
+        Parameter(
+            help="NAME that a server without users answers to, beside localhost, as behind a proxy; may be repeated.",
+            negative="",
+        ),
+    ] = None,
     user: Annotated[
         list[str] | None,
         Parameter(
@@ -94,6 +101,7 @@ def serve(
             folder=_checked_folder(folder),
             state=None if state is None else state.expanduser().resolve(),
             host=host,
+            host_names=tuple(host_name or ()),
             port=port,
             users_file=None if users is None else users.expanduser().resolve(),
             tls_cert=None if tls_cert is None else tls_cert.expanduser().resolve(),

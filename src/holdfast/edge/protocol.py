@@ -71,6 +71,7 @@ class HoldfastProtocol(EdgeConnection):
         self._route = self.runtime.config.route
         self._identify_now = self.runtime.config.identifier.identify_now
         self._holder = self.runtime.holder(self.loop)
+        self._is_own_host = self.runtime.config.is_own_host
         self._head_bytes = self._limits.head_bytes
         self._head_fields = self._limits.head_fields
         self._memory_bytes = self._limits.memory_body_bytes
@@ -199,7 +200,7 @@ class HoldfastProtocol(EdgeConnection):
         # Only HTTP/1.1 is kept open without being asked to, and asking the parser for a version is slow.
         http10 = (not keep or b"connection" in known) and parser.get_http_version() == "1.0"
         if not http10:
-            check_host(known.get(b"host"))
+            check_host(known.get(b"host"), self._is_own_host)
         face = self._route(method, target)
         if face is None:
             self._last = not keep

@@ -149,6 +149,8 @@ class EdgeConfig:
     """Stages an empty upload; called on a thread; may raise OSError."""
     pulse: Pulse = field(default_factory=_Still)
     """Needed where a face answers with Pending or Stream."""
+    is_own_host: Callable[[bytes], bool] | None = None
+    """Whether a Host field names this server; a request to another is answered 421. None: every name does."""
     limits: Limits = field(default_factory=Limits)
     observe: Callable[[Request, Response], None] | None = None
     """Told of each answer of a face, and of the edge in its place, just before the head is sent, to which it may add fields.

@@ -6,6 +6,8 @@ ways. Must not know: resources; the path is handed on as it was sent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.wire.exchange import Headers
 
 __all__ = ["BadRequestError", "body_length_of", "check_host", "split_target"]
@@ -56,12 +58,18 @@ def _without_authority(method: str, text: str) -> str:
     raise BadRequestError(400, "The request target is not a path.")
 
 
-def check_host(host: bytes | None) -> None:
-    """Raise BadRequestError unless an HTTP/1.1 request has exactly one Host (RFC 9112 3.2)."""
+def check_host(host: bytes | None, is_own_host: Callable[[bytes], bool] | None = None) -> None:
+    """Raise BadRequestError unless an HTTP/1.1 request has exactly one Host (RFC 9112 3.2), of this server (RFC 9110 7.4)."""
     if host is None:
         raise BadRequestError(400, "The Host field is missing.")
     if b"," in host:
         raise BadRequestError(400, "There is more than one Host field.")
+    if is_own_host is not None and not is_own_host(host):
+        detail = (
+            "This server has no users, so it answers only to localhost, to its address and to names that it was given "
+            "(--host-name): another name may be a web page's, reaching for this machine."
+        )
+        raise BadRequestError(421, detail)
 
 
 def body_length_of(headers: Headers) -> int | None:
