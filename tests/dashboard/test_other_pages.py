@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import threading
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -77,6 +78,29 @@ def test_the_page_of_a_lock_says_what_to_do_and_then_how_it_ended(house: House) 
     expect(page.get_by_role("link", name="bob has /dav/plan.odt locked")).to_have_attribute(
         "href", f"/locks/{again['id']}"
     )
+
+
+def test_who_waits_is_shown_and_what_they_get_in_their_turn(house: House) -> None:
+    lock = house.desk.granted("alice", "/line/42", ttl=600)
+    bob = house.person("bob")
+    page = bob.visit(f"/locks/{lock['id']}")
+    expect(page.locator("#state")).to_have_text("Live")
+    granted: list[str] = []
+    waiting = threading.Thread(
+        target=lambda: granted.append(house.desk.granted("bob", "/line/42", wait=120, id="bobs-turn")["id"])
+    )
+    waiting.start()
+    expect(page.locator("#lock")).to_contain_text("1 in line")
+    expect(page.locator("#lock ol").first).to_contain_text("bob")
+    overview = house.person("root").visit("/")
+    expect(overview.locator("#rows tr").filter(has_text="/line/42").locator(".line")).to_have_text("1")
+    page = bob.visit("/locks/bobs-turn")
+    expect(page.locator("#lock")).to_contain_text("Waiting in line")
+    house.desk.release("alice", lock)
+    expect(page.locator("#lock")).to_contain_text("Held by")
+    expect(page.get_by_role("button", name="Take over")).to_be_visible()
+    waiting.join()
+    assert granted == ["bobs-turn"]
 
 
 def test_the_line_for_a_shell_asks_for_this_very_resource(house: House) -> None:

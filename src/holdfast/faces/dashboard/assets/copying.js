@@ -3,6 +3,8 @@
 import { el } from "./dom.js";
 import { toast } from "./page.js";
 
+const SHOWN_MS = 2000;
+
 /**
  * @param {string} text
  * @param {string} what names it for whoever hears the page
@@ -12,14 +14,16 @@ export function copyable(text, what) {
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
-      toast("Copied.");
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), SHOWN_MS);
     } catch {
       // Only pages over TLS or of this machine may write to the clipboard: select it instead.
       getSelection()?.selectAllChildren(code);
       toast("Press Ctrl-C to copy what is selected.");
     }
   };
-  return el("div", { class: "copy" }, el("pre", {}, code), el("button", { class: "small", type: "button", "aria-label": `Copy the ${what}`, onclick: copy }, "Copy"));
+  const button = el("button", { class: "small", type: "button", title: `Copy the ${what}`, onclick: copy }, "Copy");
+  return el("div", { class: "copy" }, el("pre", {}, code), button);
 }
 
 /**

@@ -17,6 +17,7 @@ const PAGE = 1000; // locks that one request reads
 const STEP = 5000; // locks that are kept before somebody asks for more
 const BURST = 20; // grants in a moment that are read one by one; more of them start a sweep
 const GATHER_MS = 120;
+const BURST_MS = 2000;
 const REREAD_S = 3; // one lock is read again no sooner than this
 const MOST_ENDED = 5000;
 
@@ -204,11 +205,13 @@ export class Holdings {
   async #readWanted() {
     const ids = [...this.#wanted];
     this.#wanted.clear();
-    this.#gathering = 0;
     if (ids.length > BURST) {
+      // A page tells of many at once; what is wanted meanwhile gathers until the next one.
+      this.#gathering = setTimeout(() => this.#readWanted(), BURST_MS);
       await this.readOn();
       return;
     }
+    this.#gathering = 0;
     const era = this.#era;
     await Promise.all(ids.map((id) => this.#readOne(id, era)));
     this.#onChange();

@@ -17,7 +17,8 @@ import { FACES, KINDS, claims, eventReason, eventSentence, holderName, lockedTex
 const READ_AGAIN_MS = 15_000;
 const GATHER_MS = 120;
 const NEAR_END_S = 2;
-const MOST_EVENTS = 500;
+const PAGE = 500;
+const MOST_PAGES = 5; // of the record, that are looked through for what happened to the lock
 
 wireTheme();
 const id = decodeURIComponent(location.pathname.replace("/locks/", ""));
@@ -31,6 +32,8 @@ let endsAt = null;
 let root = "";
 let shown = "";
 let gathering = 0;
+/** What happened to this lock, the oldest first; null: it has to be read. @type {import("./api.js").LockEvent[] | null} */
+let record = null;
 
 async function read() {
   clearTimeout(gathering);
@@ -88,7 +91,7 @@ const fact = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
 async function showHeld(lock) {
   root = lock.root;
   endsAt = lock.expires_in === null ? null : uptime() + lock.expires_in;
-  const [events, line] = await Promise.all([eventsOf({ lock: id }), lock.queue_length ? waitersFor(lock) : []]);
+  const [events, line] = await Promise.all([readRecord(), lock.queue_length ? waitersFor(lock) : []]);
   const { expires_in: _, ...key } = lock;
   show([key, events, line], () => [
     el("article", { class: "card padded" },
@@ -145,7 +148,7 @@ function actions(lock) {
 async function showEnded(ended) {
   root = ended.root;
   endsAt = null;
-  const [events, now] = await Promise.all([eventsOf({ lock: id }), ask("GET", `/api/locks${query({ covering: ended.root, limit: 20 })}`)]);
+  const [events, now] = await Promise.all([readRecord(), ask("GET", `/api/locks${query({ covering: ended.root, limit: 20 })}`)]);
   const [word, colour] = KINDS[/** @type {keyof typeof KINDS} */ (ended.how)] ?? [ended.how, ""];
   const granted = events.find((event) => event.kind === "granted");
   const held = granted && ended.at > granted.at ? ` · held for ${span((Date.parse(ended.at) - Date.parse(granted.at)) / 1000)}` : "";
@@ -174,7 +177,7 @@ function documentLink(href) {
 }
 
 async function showUnknown() {
-  const events = await eventsOf({ lock: id });
+  const events = await readRecord();
   const queued = stillWaiting(events)[0];
   if (queued) {
     root = queued.root;
@@ -207,15 +210,26 @@ function timeline(events) {
   return el("section", { class: "card" }, el("h2", { class: "over" }, "What happened"), el("ol", { class: "record" }, ...items), el("p", { class: "under" }, all));
 }
 
-/**
- * @param {Record<string, string>} filter
- * @returns {Promise<import("./api.js").LockEvent[]>}
- */
-const eventsOf = async (filter) => (await ask("GET", `/api/history${query({ ...filter, limit: MOST_EVENTS })}`)).events;
+/** What happened to this lock, from the newest back to its grant; kept until the feed tells of more. */
+async function readRecord() {
+  if (record !== null) return record;
+  /** @type {import("./api.js").LockEvent[]} */
+  const found = [];
+  let before = null;
+  for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+    const page = await ask("GET", `/api/history${query({ lock: id, order: "newest", before, limit: PAGE })}`);
+    found.unshift(...page.events.reverse());
+    if (!page.more || found.some((event) => event.kind === "granted")) break;
+    before = page.next;
+  }
+  record = found;
+  return record;
+}
 
 /** @param {import("./api.js").Lock} lock */
 async function waitersFor(lock) {
-  return stillWaiting(await eventsOf({ under: lock.root, order: "newest" })).slice(0, lock.queue_length);
+  const page = await ask("GET", `/api/history${query({ under: lock.root, kind: "queued,left,granted", order: "newest", limit: PAGE })}`);
+  return stillWaiting(page.events).slice(0, lock.queue_length);
 }
 
 function readSoon() {
@@ -241,8 +255,12 @@ async function start() {
   await read();
   followFeed({
     onState: showState,
-    onOpen: readSoon,
+    onOpen: () => {
+      record = null;
+      readSoon();
+    },
     onEvent: (event) => {
+      if (event.lock_id === id) record = null;
       const concerns = event.lock_id === id || (root && (isAtOrBelow(event.root, root) || isAtOrBelow(root, event.root)));
       if (concerns) readSoon();
     },
