@@ -43,8 +43,8 @@ PARKED_LEASE: Final = timedelta(seconds=10)
 RENEW_EVERY: Final = timedelta(seconds=3)
 """How often a process renews the places of those that are parked with it."""
 
-MAX_COUNTED: Final = 1000
-"""Most waiters that are counted for one answer: a place further back is told as this one."""
+MAX_COUNTED: Final = 200
+"""Most waiters that are counted for one answer, which costs reading them: a place further back is told as one behind these."""
 
 MAX_LOCKS_COUNTED: Final = 20
 """Most locks of one refusal whose waiters are counted; no answer describes more."""
@@ -161,7 +161,7 @@ class Turns:
         if not refused.is_locked or not tx.count_waiters():
             return refused
         root = request.claim.resource
-        line = waiting(_line(tx, root, request.depth), tx.now)
+        line = _line(tx, root, request.depth)
         conflicting = [
             waiter
             for waiter in ahead_of(line, root, request.scope, request.depth)
@@ -174,7 +174,11 @@ class Turns:
             first=conflicting[0] if conflicting else None,
             length=len(conflicting) + (place is not None),
             position=position,
-            lengths=queue_lengths(tx, [item.lock for item in refused.contentions[:MAX_LOCKS_COUNTED]]),
+            lengths=_lengths(
+                tx,
+                [item.lock for item in refused.contentions[:MAX_LOCKS_COUNTED]],
+                {(root.text, request.depth): line},
+            ),
         )
         return msgspec.structs.replace(refused, line=standing)
 
@@ -242,14 +246,18 @@ def counted(tx: ReadTransaction, refused: Refused) -> Refused:
 
 def queue_lengths(tx: ReadTransaction, locks: Iterable[Lock]) -> dict[str, int]:
     """How many wait for each of these locks to end, by lock id; those without anybody are left out."""
-    if not tx.count_waiters():
-        return {}
-    lines: dict[tuple[str, Depth], list[Waiter]] = {}
+    return _lengths(tx, locks, {}) if tx.count_waiters() else {}
+
+
+def _lengths(
+    tx: ReadTransaction, locks: Iterable[Lock], lines: dict[tuple[str, Depth], list[Waiter]]
+) -> dict[str, int]:
+    """The same; `lines` are those that have been read, by root and depth."""
     lengths: dict[str, int] = {}
     for lock in locks:
         key = lock.root.text, lock.depth
         if key not in lines:
-            lines[key] = waiting(_line(tx, lock.root, lock.depth), tx.now)
+            lines[key] = _line(tx, lock.root, lock.depth)
         length = len(ahead_of(lines[key], lock.root, lock.scope, lock.depth))
         if length:
             lengths[lock.id] = length
@@ -257,11 +265,11 @@ def queue_lengths(tx: ReadTransaction, locks: Iterable[Lock]) -> dict[str, int]:
 
 
 def _line(tx: ReadTransaction, root: ResourcePath, depth: Depth) -> list[Waiter]:
-    """Who waits for anything that a lock would meet, in order, up to MAX_COUNTED of them."""
+    """Who waits and lives, for anything that a lock would meet, in order, up to MAX_COUNTED of them."""
     line = tx.waiters_on(root.lineage, limit=MAX_COUNTED)
     if depth is Depth.INFINITY:
         line = sorted([*line, *tx.waiters_below(root, limit=MAX_COUNTED)], key=_seq)[:MAX_COUNTED]
-    return line
+    return waiting(line, tx.now)
 
 
 def _over_at(refused: Refused) -> datetime | None:

@@ -53,6 +53,9 @@ _AFTER_FAILURE: Final = timedelta(seconds=1)
 Try = Callable[[Stay], Response | Queued]
 """Run the whole acquire again: the answer, or Queued, which is possible for PARKED alone. May raise."""
 
+_COST_OF_END: Final = 4
+"""Tries as which one counts that ends a wait: it counts the line, to tell the place."""
+
 _DEPTHS: Final = (Depth.ZERO, Depth.INFINITY)
 _FEW: Final = 64  # entries of a queue beyond twice those that count, before the others are dropped
 
@@ -223,13 +226,13 @@ class WaitingLine:
         while left > 0 and self._deadlines and self._deadlines[0][0] <= now:
             parked = heapq.heappop(self._deadlines)[2]
             if parked.stage is _Stage.WAITING:
-                left -= 1
+                left -= _COST_OF_END
                 self._end(parked)
         self._renew(now)
         if self.is_empty:
             self._forget_all()
             return None
-        if self._marked:
+        if self._marked or (self._deadlines and self._deadlines[0][0] <= now):
             return now
         instants = [queue[0][0] for queue in (self._deadlines, self._looks) if queue]
         return min([*instants, self._renew_at or now])
