@@ -19,7 +19,7 @@ from holdfast.wire.exchange import Request, Response
 
 __all__ = ["ACCESS", "REQUEST_ID", "RequestLog", "set_up_logs"]
 
-ACCESS: Final = "holdfast.access"
+ACCESS: Final = "holdfast.access_log"
 """The logger of answered requests."""
 
 REQUEST_ID: Final = "X-Request-Id"

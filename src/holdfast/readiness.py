@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -43,8 +44,11 @@ class Finding(msgspec.Struct, frozen=True):
 class Readiness:
     """Safe from any thread; one look at a time."""
 
-    def __init__(self, store: Store, folder: Folder, *, tick: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is tried before the first look. `tick` tells seconds that pass."""
+    def __init__(
+        self, store: Store, folder: Folder, place: Path, *, tick: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Nothing is tried before the first look. `place` is where `folder` lies; `tick` tells seconds that pass."""
+        self._place = place
         self._store = store
         self._folder = folder
         self._tick = tick
@@ -94,8 +98,10 @@ class Readiness:
 
     def _try_folder(self) -> str:
         try:
-            found = self._folder.stat(ROOT)
-        except FilesError as error:
+            if self._folder.stat(ROOT) is not None and self._place.is_dir():
+                return OK
+        except (FilesError, OSError) as error:
             _logger.warning("not ready: the served folder cannot be read: %s", error)
             return "it cannot be read"
-        return OK if found is not None else "it is not there"
+        _logger.warning("not ready: the served folder %s is not there", self._place)
+        return "it is not there"
