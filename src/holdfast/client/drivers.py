@@ -18,12 +18,10 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from holdfast.client.flows import Flow, Listen, Notify, Now, Send, Sleep
-
-if TYPE_CHECKING:
-    from holdfast.client.exchange import ClientRequest, ClientResponse
+from holdfast.client.exchange import ClientRequest, ClientResponse
+from holdfast.client.flows import AsyncEventStream, EventStream, Flow, Hear, Hush, Listen, Notify, Now, Send, Sleep
 
 __all__ = ["AsyncSleep", "Sleeper", "SyncSleep", "WaitCancelledError", "async_sleep", "run_async", "run_sync"]
 
@@ -90,14 +88,15 @@ def run_sync(
     sleeper: SyncSleep | None = None,
     now: Callable[[], float] = time.monotonic,
     *,
-    listen: Callable[[Listen], int | None] | None = None,
+    listen: Callable[[ClientRequest, float], EventStream] | None = None,
 ) -> T:
     """Run `flow` in this thread and return its outcome; what it raises is raised here.
 
     `sleeper` defaults to a Sleeper of its own; `now` gives monotonic seconds. Without `listen` a flow that wants to
-    listen to a stream is told that it cannot. The flow is closed whatever happens, KeyboardInterrupt included.
+    listen to a stream is told that it cannot; what was opened is closed in the end. The flow is closed whatever happens, KeyboardInterrupt included.
     """
     nap = Sleeper() if sleeper is None else sleeper
+    streams = _Streams(listen)
 
     def obey(command: object) -> object:
         match command:
@@ -110,8 +109,8 @@ def run_sync(
             case Notify(target, argument):
                 target(argument)
                 return None
-            case Listen():
-                return None if listen is None else listen(command)
+            case Listen() | Hear() | Hush():
+                return streams.obey(command)
             case _:
                 msg = f"{command!r} is no command of a flow"
                 raise TypeError(msg)
@@ -129,6 +128,7 @@ def run_sync(
         outcome: T = stop.value
         return outcome
     finally:
+        streams.close()
         flow.close()
 
 
@@ -138,12 +138,13 @@ async def run_async(
     sleeper: AsyncSleep = async_sleep,
     now: Callable[[], float] = time.monotonic,
     *,
-    listen: Callable[[Listen], Awaitable[int | None]] | None = None,
+    listen: Callable[[ClientRequest, float], Awaitable[AsyncEventStream]] | None = None,
 ) -> T:
     """Run `flow` on the running loop; as `run_sync`, but sending, sleeping and listening are awaited.
 
     What a Notify's target returns is awaited where it is awaitable. A cancellation passes through and closes the flow.
     """
+    streams = _AsyncStreams(listen)
 
     async def obey(command: object) -> object:
         match command:
@@ -159,8 +160,8 @@ async def run_async(
                 if inspect.isawaitable(returned):
                     await returned
                 return None
-            case Listen():
-                return None if listen is None else await listen(command)
+            case Listen() | Hear() | Hush():
+                return await streams.obey(command)
             case _:
                 msg = f"{command!r} is no command of a flow"
                 raise TypeError(msg)
@@ -178,4 +179,46 @@ async def run_async(
         outcome: T = stop.value
         return outcome
     finally:
+        await streams.close()
         flow.close()
+
+
+class _Streams:
+    """What a flow listens to, closed with it."""
+
+    def __init__(self, listen: Callable[[ClientRequest, float], EventStream] | None) -> None:
+        self._listen = listen
+        self._opened: list[EventStream] = []
+
+    def obey(self, command: Listen | Hear | Hush) -> object:
+        if isinstance(command, Listen):
+            if self._listen is None:
+                return None
+            self._opened.append(self._listen(command.request, command.patience))
+            return self._opened[-1]
+        return command.stream.read() if isinstance(command, Hear) else command.stream.close()
+
+    def close(self) -> None:
+        for stream in self._opened:
+            stream.close()
+
+
+class _AsyncStreams:
+    """The same, awaited."""
+
+    def __init__(self, listen: Callable[[ClientRequest, float], Awaitable[AsyncEventStream]] | None) -> None:
+        self._listen = listen
+        self._opened: list[AsyncEventStream] = []
+
+    async def obey(self, command: Listen | Hear | Hush) -> object:
+        if isinstance(command, Listen):
+            if self._listen is None:
+                return None
+            self._opened.append(await self._listen(command.request, command.patience))
+            return self._opened[-1]
+        done: Any = command.stream.read() if isinstance(command, Hear) else command.stream.close()
+        return await done
+
+    async def close(self) -> None:
+        for stream in self._opened:
+            await stream.close()

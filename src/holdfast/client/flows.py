@@ -7,7 +7,7 @@ Must not know: sockets, threads, loops, libraries.
 
 >>> from holdfast.client.exchange import ClientRequest
 >>> def look(url: str) -> Flow[int]:
-...     response = yield from send(ClientRequest("GET", url))
+...     response = yield from send(ClientRequest(method="GET", url=url))
 ...     return response.status
 """
 
@@ -15,19 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from holdfast.client.exchange import ClientRequest, ClientResponse
 
 __all__ = [
+    "AsyncEventStream",
     "Command",
+    "EventStream",
     "Flow",
+    "Hear",
+    "Hush",
     "Listen",
     "Notify",
     "Now",
     "Send",
     "Sleep",
-    "listen",
     "notify",
     "now",
     "send",
@@ -64,21 +67,66 @@ class Notify:
     argument: object
 
 
+class EventStream(Protocol):
+    """An answer that comes in pieces, as the driver's `listen` opened it."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        ...
+
+    def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        ...
+
+    def close(self) -> None:
+        """End it, and the request with it. Idempotent."""
+        ...
+
+
+class AsyncEventStream(Protocol):
+    """The same, awaited."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        ...
+
+    async def close(self) -> None:
+        """End it, and the request with it. Idempotent."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Send a request whose answer is a stream, and pass each piece of it to `hear`, until that says True.
+    """Send a request whose answer is a stream; the result is a handle for Hear and Hush, or None where the driver cannot.
 
-    The result is the status, or None where this driver cannot listen or the stream could not be had. It ends also with
-    the stream, and after `seconds`. Nothing that the network does here is thrown into the flow, for a stream is a means
-    to be quick, never the only one.
+    The driver closes what the flow has not, whatever happens. Nothing may be silent for longer than `patience` seconds.
     """
 
     request: ClientRequest
-    hear: Callable[[bytes], bool]
-    seconds: float
+    patience: float
 
 
-Command: TypeAlias = Send | Sleep | Now | Notify | Listen
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for the next piece of a stream; the result is bytes, empty at its end. What the network raises is thrown into the flow."""
+
+    stream: EventStream | AsyncEventStream
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Close a stream; the result is None."""
+
+    stream: EventStream | AsyncEventStream
+
+
+Command: TypeAlias = Send | Sleep | Now | Notify | Listen | Hear | Hush
 """All that a flow can ask for."""
 
 Flow: TypeAlias = Generator[Command, Any, T]
@@ -105,9 +153,3 @@ def now() -> Flow[float]:
 def notify(target: Callable[[Any], object], argument: object) -> Flow[None]:
     """A Notify; used with `yield from`."""
     yield Notify(target, argument)
-
-
-def listen(request: ClientRequest, hear: Callable[[bytes], bool], seconds: float) -> Flow[int | None]:
-    """A Listen, with the type of its result; used with `yield from`."""
-    status: int | None = yield Listen(request, hear, seconds)
-    return status
