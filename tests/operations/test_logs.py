@@ -61,6 +61,25 @@ class TestAnswers:
         )
         assert second.__dict__["request_id"] == made
 
+    def test_each_way_of_answering_is_told_of_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+        """At once, after a large upload, from a file, after a wait in line, as a stream, and by the edge in a face's place."""
+        with serving(tmp_path, access_log=True) as served, caplog.at_level(logging.INFO, "holdfast.access_log"):
+            alice = served.as_("alice")
+            assert alice.put("/dav/large.bin", b"x" * 300_000, x_request_id="upload").status == 201
+            assert alice.get("/dav/large.bin", x_request_id="file")["X-Request-Id"] == "file"
+            assert alice.request("HEAD", "/dav/large.bin", x_request_id="head").status == 200
+            alice.locked("/dav/a.txt")
+            waited = served.as_("bob").lock("/dav/a.txt", prefer="wait=1", x_request_id="wait")
+            assert (waited.status, waited["X-Request-Id"]) == (423, "wait")
+            with (
+                httpx.Client(auth=("alice", "alice-secret")) as client,
+                client.stream("GET", served.url + "/api/events", headers={"X-Request-Id": "stream"}) as stream,
+            ):
+                assert stream.headers["X-Request-Id"] == "stream"
+        told = [(record.__dict__["request_id"], record.__dict__["status"]) for record in caplog.records]
+        expected = [("upload", 201), ("file", 200), ("head", 200), ("wait", 423), ("stream", 200)]
+        assert [one for one in told if one[0] in dict(expected)] == expected
+
     def test_without_it_answers_have_none_and_nothing_is_written(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ):
