@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.peers import Peer, Place
 from benchmarks.tree import SMALL, make_tree
 
-__all__ = ["Instance", "StartError", "running"]
+__all__ = ["Instance", "StartError", "cpu_seconds", "end", "free_port", "memory_mib", "processes_of", "running"]
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Instance:
 
     def memory_mib(self) -> float:
         """The proportional set size of all its processes, in MiB."""
-        return sum(map(_pss_kib, _processes(self.process.pid))) / 1024
+        return memory_mib(self.process.pid)
 
     def end(self) -> str:
         """How the server has ended by itself, or nothing while it runs."""
@@ -58,7 +58,7 @@ class Instance:
 
     def cpu_seconds(self) -> float:
         """What all its present processes have used of the processor so far, user and system."""
-        return sum(map(_cpu_ticks, _processes(self.process.pid))) / _TICKS
+        return cpu_seconds(self.process.pid)
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def running(peer: Peer, folder: Path, *, held: int, is_whole: bool, extra: tuple
 
     Raises PeerMissingError when the program is not there, StartError when it does not serve within half a minute.
     """
-    place = Place(tree=folder / "tree", state=folder / "state", port=_free_port(), held=held, extra=extra)
+    place = Place(tree=folder / "tree", state=folder / "state", port=free_port(), held=held, extra=extra)
     place.tree.mkdir(parents=True)
     place.state.mkdir()
     launch = peer.prepare(place)
@@ -85,13 +85,14 @@ def running(peer: Peer, folder: Path, *, held: int, is_whole: bool, extra: tuple
     try:
         _wait_until_it_serves(peer, place.port, process, folder)
         time.sleep(1.0)  # workers that are still starting belong to the idle figure
-        idle = sum(map(_pss_kib, _processes(process.pid))) / 1024
+        idle = memory_mib(process.pid)
         yield Instance(peer, place.port, process, is_whole, idle)
     finally:
-        _end(process)
+        end(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -118,7 +119,7 @@ def _wait_until_it_serves(peer: Peer, port: int, process: subprocess.Popen[bytes
     raise StartError(f"{peer.name} does not serve its tree (last answer: {answer}). It said: {words or 'nothing'}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Asks the server to stop, waits, then kills what is left of its session (its first process leads the group)."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -135,9 +136,20 @@ def _stat_fields(process: int) -> list[str]:
     return []
 
 
-def _processes(session: int) -> list[int]:
+def processes_of(session: int) -> list[int]:
+    """The ids of the processes of a session, which has the id of its first one."""
     found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [process for process in found if (fields := _stat_fields(process)) and fields[3] == str(session)]
+
+
+def memory_mib(session: int) -> float:
+    """The proportional set size of all processes of a session, in MiB."""
+    return sum(map(_pss_kib, processes_of(session))) / 1024
+
+
+def cpu_seconds(session: int) -> float:
+    """What all present processes of a session have used of the processor so far, user and system."""
+    return sum(map(_cpu_ticks, processes_of(session))) / _TICKS
 
 
 def _cpu_ticks(process: int) -> int:
