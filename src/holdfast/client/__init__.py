@@ -1,0 +1,57 @@
+"""What a program does about a 423: read it, wait it out, hold a lock of its own.
+
+Public names are loaded when they are first used, so that one needs only what its own module imports: httpx and
+requests are optional.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from holdfast.client.details import KnownLock, LockedDetails, LockedKind
+    from holdfast.client.errors import ClientError, LockedError, LockLostError, LostReason, NotReplayableError
+    from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
+    from holdfast.client.reading import raise_for_locked, read_locked
+
+__all__ = [
+    "ClientError",
+    "ClientRequest",
+    "ClientResponse",
+    "Headers",
+    "KnownLock",
+    "LockLostError",
+    "LockedDetails",
+    "LockedError",
+    "LockedKind",
+    "LostReason",
+    "NotReplayableError",
+    "raise_for_locked",
+    "read_locked",
+]
+
+# Where each public name lives.
+_HOMES: Final = {
+    "details": ("KnownLock", "LockedDetails", "LockedKind"),
+    "errors": ("ClientError", "LockLostError", "LockedError", "LostReason", "NotReplayableError"),
+    "exchange": ("ClientRequest", "ClientResponse", "Headers"),
+    "reading": ("raise_for_locked", "read_locked"),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module of a public name on its first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, those that are not loaded yet included."""
+    return sorted({*globals(), *__all__})
