@@ -44,6 +44,21 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Make these the children of an element, moving as few as can be: focus and selection in the others stay.
+ * @param {Element} parent
+ * @param {Element[]} elements
+ */
+export function align(parent, elements) {
+  const wanted = new Set(elements);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let place = parent.firstElementChild;
+  for (const element of elements) {
+    if (element === place) place = place.nextElementSibling;
+    else parent.insertBefore(element, place);
+  }
+}
+
+/**
  * Set a text only where it differs, so that a selection in it stays and nothing is read out again.
  * @param {Element} element
  * @param {string} text

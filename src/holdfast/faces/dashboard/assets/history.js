@@ -1,14 +1,13 @@
 // The page of the record: what happened to locks, the newest first, with what happens now on top.
 
 import { ask, query } from "./api.js";
-import { byId, el, fill, padlock } from "./dom.js";
+import { align, byId, el, fill, foreign, padlock } from "./dom.js";
 import { followFeed } from "./feed.js";
 import { dressHead, showProblem, showState, wireTheme } from "./page.js";
 import { isAtOrBelow, pathHref } from "./paths.js";
 import { openSession } from "./session.js";
 import { day, inFull } from "./time.js";
 import { KINDS, eventReason, eventSentence } from "./words.js";
-import { foreign } from "./dom.js";
 
 /** @typedef {import("./api.js").LockEvent} LockEvent */
 
@@ -38,6 +37,8 @@ let drawing = 0;
 const grantedAt = new Map();
 /** @type {Map<number, {element: HTMLElement, heldFor: number | null}>} */
 const items = new Map();
+/** @type {Map<string, HTMLElement>} */
+const days = new Map();
 /** Seqs that came by the feed. @type {Set<number>} */
 const fresh = new Set();
 
@@ -126,18 +127,33 @@ function draw() {
   drawing = 0;
   const wanted = new Set(events.map((event) => event.seq));
   for (const seq of items.keys()) if (!wanted.has(seq)) items.delete(seq);
-  /** @type {{day: string, elements: HTMLElement[]}[]} */
-  const days = [];
+  /** @type {Map<string, HTMLElement[]>} */
+  const byDay = new Map();
   for (const event of events) {
     const name = day(event.at);
-    if (days.at(-1)?.day !== name) days.push({ day: name, elements: [] });
-    days.at(-1)?.elements.push(item(event));
+    const elements = byDay.get(name);
+    if (elements) elements.push(item(event));
+    else byDay.set(name, [item(event)]);
   }
-  fill(record, ...days.map((one) => el("section", {}, el("h2", {}, one.day), el("ol", { class: "record" }, ...one.elements))));
+  for (const name of days.keys()) if (!byDay.has(name)) days.delete(name);
+  align(record, [...byDay.keys()].map(dayOf));
+  for (const [name, elements] of byDay) align(dayOf(name).lastElementChild ?? record, elements);
   drawEmpty();
   byId("pager").hidden = !hasOlder && isAtHead;
   older.hidden = !hasOlder;
   newest.hidden = isAtHead;
+}
+
+/**
+ * The section of a day, which ends in its list.
+ * @param {string} name
+ */
+function dayOf(name) {
+  const known = days.get(name);
+  if (known) return known;
+  const section = el("section", {}, el("h2", {}, name), el("ol", { class: "record" }));
+  days.set(name, section);
+  return section;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { ask, query } from "./api.js";
 import { askToBreak } from "./breaking.js";
-import { byId, el, fill, padlock, say } from "./dom.js";
+import { align, byId, el, fill, padlock, say } from "./dom.js";
 import { followFeed } from "./feed.js";
 import { Holdings } from "./holdings.js";
 import { askToClose, closureBanner, isClosure, openAgain } from "./maintenance.js";
@@ -27,6 +27,8 @@ const mine = /** @type {HTMLInputElement} */ (byId("mine"));
 const orderSelect = /** @type {HTMLSelectElement} */ (byId("order"));
 const table = byId("table");
 const tbody = byId("rows");
+/** How many there are: read out when somebody searches, and not with each lock that comes and goes. */
+const summary = byId("summary");
 
 /** @type {import("./session.js").Session} */
 let session;
@@ -40,7 +42,10 @@ let drawing = 0;
 /** @type {import("./api.js").Lock[]} */
 let closures = [];
 
-const holdings = new Holdings(drawSoon, showProblem);
+const holdings = new Holdings(() => {
+  summary.setAttribute("aria-live", "off");
+  drawSoon();
+}, showProblem);
 
 function drawSoon() {
   if (!drawing) drawing = setTimeout(draw, DRAW_MS);
@@ -64,23 +69,21 @@ function draw() {
   byId("more").hidden = !holdings.hasMore;
 }
 
-/** Bring the rows in line with what is visible, moving as few as can be. */
+/** Bring the rows in line with what is visible. */
 function drawRows() {
   const wanted = new Set(visible.map((lock) => lock.id));
   for (const [id, row] of rows) {
     if (wanted.has(id)) continue;
     if (row.element.contains(document.activeElement)) search.focus({ preventScroll: true }); // not into nowhere
-    row.element.remove();
     rows.delete(id);
   }
-  let place = tbody.firstElementChild;
-  for (const lock of visible) {
+  const elements = visible.map((lock) => {
     let row = rows.get(lock.id);
     if (row) row.update(lock);
     else rows.set(lock.id, (row = lockRow(lock, session, actOn)));
-    if (row.element === place) place = place.nextElementSibling;
-    else tbody.insertBefore(row.element, place);
-  }
+    return row.element;
+  });
+  align(tbody, elements);
 }
 
 function drawEmpty() {
@@ -104,8 +107,8 @@ function drawEmpty() {
 function drawSummary(found) {
   const held = holdings.locks.size;
   const known = holdings.hasMore ? `the first ${held.toLocaleString()} locks by resource; narrow it by path for others` : count(held, "lock");
-  say(byId("summary"), search.value.trim() ? `${found.toLocaleString()} of ${known}` : known[0].toLocaleUpperCase() + known.slice(1));
-  byId("summary").hidden = held === 0;
+  say(summary, search.value.trim() ? `${found.toLocaleString()} of ${known}` : known[0].toLocaleUpperCase() + known.slice(1));
+  summary.hidden = held === 0;
 }
 
 const isFiltered = () => Boolean(search.value.trim() || under.value.trim() || scope.value || mine.checked);
@@ -186,6 +189,7 @@ function wire() {
     choose();
   });
   search.addEventListener("input", () => {
+    summary.setAttribute("aria-live", "polite");
     page = 0;
     drawSoon();
   });
