@@ -159,7 +159,7 @@ def backoff(policy: WaitPolicy, *, waits: int, chance: float) -> float:
     `chance` is from 0 to 1, drawn by the caller.
 
     >>> [backoff(WaitPolicy(floor=1, cap=10), waits=waits, chance=1.0) for waits in range(5)]
-    [2, 4, 8, 10, 10]
+    [2.0, 4.0, 8.0, 10.0, 10.0]
     """
     top = min(policy.cap, policy.floor * 2 ** min(waits + 1, _MOST_DOUBLINGS))
     return policy.floor + (top - policy.floor) * chance
