@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -15,6 +16,9 @@ import msgspec
 from holdfast.wire.sentences import clean, clock_text
 
 __all__ = ["KnownLock", "LockedDetails", "LockedKind", "locked_sentence"]
+
+# Messages that say no more than the sentence around them.
+_NOTHING_MORE: Final = frozenset({"", "locked", "423 locked", "resource is locked", "the resource is locked"})
 
 
 class LockedKind(enum.Enum):
@@ -140,7 +144,8 @@ def locked_sentence(details: LockedDetails, waited: float = 0.0, attempts: int =
     until = "" if details.until is None else f" until {_instant(details.until, details.answered_at)}"
     since = "" if details.since is None or until else f" since {_instant(details.since, details.answered_at)}"
     reason = next((lock.reason for lock in details.locks if lock.reason), "")
-    said = f": {reason}" if reason else ("" if by or until or since else _in_words(details))
+    words = "" if by or until or since or details.message.lower().rstrip(".") in _NOTHING_MORE else details.message
+    said = f": {reason or words}".rstrip(".") if reason or words else ""
     others = len(details.locks) - 1
     more = f", and {others} more" if others > 0 and by else ""
     return f"{name} is locked{by}{more}{since}{until}{said}{effort}"

@@ -82,6 +82,7 @@ _OTHER_STATUSES: Final[dict[str, frozenset[int]]] = {
     "docusign": frozenset({400, 403}),
     "dropbox": frozenset({200}),
     "fhir": frozenset({403, 503}),
+    "github": frozenset({403}),
     "google-drive": frozenset({403}),
     "microsoft-graph": frozenset({403}),
     "nextcloud": frozenset({200, 500}),
@@ -172,14 +173,15 @@ def _from_body(asked: Asked) -> Found | None:
     if status == 200 and not any(sign in body for sign in _SIGNS):
         return None
     if start in {b"{", b"[", b'"'}:
-        return _from_json(body, asked)
+        value = json_value(body)
+        if value is not None:
+            return _from_json(value, asked)
     if start == b"<" or body[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\x00" in body[:4]:
         return _from_xml(body, asked)
     return plain.read_text(body, asked)
 
 
-def _from_json(body: bytes, asked: Asked) -> Found | None:
-    value = json_value(body)
+def _from_json(value: object, asked: Asked) -> Found | None:
     if isinstance(value, str):
         return read_sentence(value, asked)
     members = json_object(value) or json_object(next(iter(json_list(value)), None))

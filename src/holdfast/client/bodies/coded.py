@@ -98,6 +98,8 @@ def read_coded(value: JsonObject, asked: Asked) -> Found | None:
         return None
     if kind is LockedKind.UNKNOWN:
         kind = kind_of_words(message)
+    if kind is LockedKind.ADMINISTRATIVE and "x-github-request-id" in asked.headers:
+        service = "github"
     if kind is LockedKind.UNKNOWN and (certain or lock is not None):
         kind = LockedKind.HELD_BY_OTHER
     return Found(

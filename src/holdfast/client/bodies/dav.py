@@ -113,7 +113,7 @@ def active_locks(element: Element, asked: Asked, href: str | None = None) -> lis
         seconds = _TIMEOUT.match(timeout)
         scope = child(item, "lockscope")
         lock = asked.lock(
-            href=(None if root is None else _text(root, "href").strip()) or href,
+            url=asked.root((None if root is None else _text(root, "href").strip()) or href),
             owner=text(_text(item, "owner")),
             remaining=None if seconds is None else float(seconds[1]),
             endless=timeout.strip().lower().startswith("infinite"),
@@ -145,16 +145,16 @@ def _read_error(error: Element, asked: Asked, member: str | None) -> Found:
         locks = [active.lock for active in active_locks(error, asked, member)]
     facts = told(message)
     known = {lock.url for lock in locks}
-    for url in dict.fromkeys(asked.url(href) for href in hrefs):
+    for url in dict.fromkeys(asked.root(href) for href in hrefs):
         if url and url not in known and service != "holdfast":
-            locks.append(asked.lock(href=url, holder=facts.holder, since=facts.since, until=facts.until))
+            locks.append(asked.lock(url=url, holder=facts.holder, since=facts.since, until=facts.until))
     if not code and exception is not None:
         code = text(exception.text()).rpartition("\\")[2]
     certain = bool(code in _CONDITIONS or locks or is_said_to_be_locked(message) or "locked" in code.lower())
     if kind is LockedKind.UNKNOWN and certain:
         kind = LockedKind.HELD_BY_OTHER
     queue = child(error, "queue", HOLDFAST)
-    resource = next((url for url in (asked.url(href) for href in [*hrefs, member]) if url), None)
+    resource = next((url for url in (asked.root(href) for href in [*hrefs, member]) if url), None)
     return Found(
         service=service,
         kind=kind,
@@ -171,7 +171,7 @@ def _read_error(error: Element, asked: Asked, member: str | None) -> Found:
 def _holdfast_lock(item: Element, asked: Asked) -> KnownLock:
     until = child(item, "until", HOLDFAST)
     return asked.lock(
-        href=_text(item, "href").strip(),
+        url=asked.root(_text(item, "href").strip()),
         holder=text(_text(item, "holder", HOLDFAST)),
         owner=text(_text(item, "owner", HOLDFAST)),
         since=instant(_text(item, "since", HOLDFAST)),
@@ -194,13 +194,15 @@ def _member(response: Element, asked: Asked) -> Found | None:
             return found if found.locks else msgspec.structs.replace(found, locks=_at(href, asked))
     if not locked:
         return None
-    locks = _at(href, asked)
-    return Found(service="webdav", kind=LockedKind.HELD_BY_OTHER, locks=locks, resource=asked.url(href) or None)
+    return Found(
+        service="webdav", kind=LockedKind.HELD_BY_OTHER, locks=_at(href, asked), resource=asked.root(href) or None
+    )
 
 
 def _at(href: str, asked: Asked) -> tuple[KnownLock, ...]:
     """A lock of which no more is known than the member that it protects; none at another server's URL."""
-    return (asked.lock(href=href),) if asked.url(href) else ()
+    url = asked.root(href)
+    return (asked.lock(url=url),) if url else ()
 
 
 def _status(element: Element) -> int | None:

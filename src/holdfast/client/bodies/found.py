@@ -6,9 +6,10 @@ it). Must not know: any server.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
@@ -26,6 +27,7 @@ MAX_HREF: Final = 4096
 MAX_REMAINING: Final = 10 * 365 * 86_400.0
 """Longest time that a lock is said to last, in seconds; what claims more is taken for without a known end."""
 
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,30}:", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -86,6 +88,21 @@ class Asked(msgspec.Struct, frozen=True):
             return ""
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
+    def root(self, href: str | None) -> str:
+        """The same of a DAV:href, which is a path from the root or a URL (RFC 4918 section 8.3).
+
+        sabre/dav writes paths from its own base, which nobody is told: such a one is looked for in the request's URL.
+        """
+        if not href or href.startswith("/") or _SCHEME.match(href):
+            return self.url(href)
+        path = self.path(self.response.url)
+        for part in (href.strip("/"), quote(href.strip("/"))):
+            place = f"{path}/".find(f"/{part}/")
+            if place >= 0 and part:
+                slash = "/" if href.endswith("/") else ""
+                return self.url(f"{path[: place + 1]}{part}{slash}")
+        return ""
+
     def path(self, url: str) -> str:
         """The path of an absolute URL or of a path."""
         try:
@@ -96,7 +113,7 @@ class Asked(msgspec.Struct, frozen=True):
     def lock(
         self,
         *,
-        href: str | None = None,
+        url: str = "",
         since: datetime | None = None,
         until: datetime | None = None,
         remaining: float | None = None,
@@ -110,8 +127,8 @@ class Asked(msgspec.Struct, frozen=True):
         program: str = "",
         about: str = "",
     ) -> KnownLock:
-        """A lock at `href`, else at the request's own URL; the end and what remains until then follow from each other."""
-        url = self.url(href) or self.response.url
+        """A lock at `url` (made by `url` or `root`), else at the request's own; the end and what remains until then follow from each other."""
+        url = url or self.response.url
         if until is None and remaining is not None and self.answered_at is not None:
             until = _later(self.answered_at, remaining)
         elif remaining is None and until is not None and self.answered_at is not None:

@@ -5,6 +5,7 @@ Owns: which problems say "locked". Must not know: plain JSON errors (see `coded`
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +18,7 @@ from holdfast.wire.problem_json import LOCKED_TYPE, LockDescription, parse_locke
 
 __all__ = ["read_holdfast", "read_problem"]
 
+_URI: Final = re.compile(r"[a-z][a-z0-9+.-]{0,30}:|/", re.IGNORECASE)  # others call something else a type: "error"
 # What the last part of a problem's type is called where it means a lock; separators and case do not count.
 _TYPES: Final = frozenset(
     {
@@ -58,6 +60,8 @@ def read_problem(value: JsonObject, asked: Asked) -> Found | None:
     kind = value.get("type")
     if not isinstance(kind, str) or not ("title" in value or "detail" in value or "status" in value):
         return None
+    if not _URI.match(kind) and "problem+json" not in asked.headers.get("content-type", ""):
+        return None
     title, detail = words(value.get("title")), words(value.get("detail"))
     code = text(kind.rstrip("/").replace(":", "/").replace("#", "/").rpartition("/")[2])
     named = "".join(letter for letter in code.lower() if letter.isalnum()) in _TYPES
@@ -86,7 +90,7 @@ def _bounded(span: float | None) -> float | None:
 
 def _holdfast_lock(lock: LockDescription, asked: Asked) -> KnownLock:
     return asked.lock(
-        href=lock.root,
+        url=asked.url(lock.root),
         holder=text(lock.holder.name),
         owner=text(lock.holder.owner),
         since=_utc(lock.since),

@@ -22,7 +22,7 @@ _LONGEST: Final = 2000
 
 # A name in quotes, or words up to where the sentence goes on. A dot ends it only before white space, for e-mail addresses.
 _END_OF_NAME: Final = (
-    r"(?=\.(?:\s|$)|[,;:!()\[\]<>]|\s(?:until|since|for|on|at|in|and|with|because|using|via|from|to)\b|\s*$)"
+    r"(?=[.:](?:\s|$)|[,;!()\[\]<>]|\s(?:until|since|for|on|at|in|and|with|because|using|via|from|to)\b|\s*$)"
 )
 _NAME: Final = (
     r"(?:(?:the\s)?user:?\s)?(?:['\"‘“«`](?P<quoted>[^'\"’”»`\r\n<>]{1,120})['\"’”»`]"
