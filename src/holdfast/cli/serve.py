@@ -182,6 +182,7 @@ def _announce(settings: Settings, serving: Serving, names: Sequence[str]) -> Non
     say(f"[bold]Holdfast {__version__}[/bold] serves {escape(str(settings.folder))}")
     say()
     _say_row("WebDAV", f"[bold]{escape(serving.webdav_url)}[/bold]")
+    _say_row("dashboard", escape(serving.url))
     if serving.elsewhere_url is not None:
         _say_row("elsewhere", escape(serving.elsewhere_url))
     _say_row("users", escape(", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else _OPEN)

@@ -317,6 +317,7 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
     since = lock.created_at + answer.wall_offset
     until = None if lock.expires_at is None else _rounded_up(lock.expires_at + answer.wall_offset)
     return LockedPageLock(
+        page_href=f"/locks/{lock.id}",
         holder=holder_text(lock.holder.name, lock.holder.owner),
         owner=clean(lock.holder.owner),
         program=program_name(lock.holder.client),

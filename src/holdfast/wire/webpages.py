@@ -52,9 +52,10 @@ class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
     """One lock as the locked page shows it; empty texts are left out.
 
     `edits` is true where a program has a document open; the `..._iso` are in UTC; `seconds_left` is
-    None without end.
+    None without end. `page_href` is the address of the lock's own page.
     """
 
+    page_href: str
     holder: str
     owner: str
     program: str
