@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from holdfast.core.access import ANONYMOUS
 from holdfast.wire.sentences import clean, clock_text
 
 __all__ = ["KnownLock", "LockedDetails", "LockedKind", "locked_sentence"]
@@ -139,7 +140,7 @@ def locked_sentence(details: LockedDetails, waited: float = 0.0, attempts: int =
         return f"The lock token sent for {name} is not valid{_in_words(details)}{effort}"
     if details.kind is LockedKind.ADMINISTRATIVE:
         return f"{name} is closed for changes{_in_words(details)}; waiting will not help{effort}"
-    holder = "you, but the token was not sent" if details.kind is LockedKind.MINE_WITHOUT_TOKEN else details.holder
+    holder = _holder(details)
     by = f" by {holder}" if holder else ""
     until = "" if details.until is None else f" until {_instant(details.until, details.answered_at)}"
     since = "" if details.since is None or until else f" since {_instant(details.since, details.answered_at)}"
@@ -149,6 +150,14 @@ def locked_sentence(details: LockedDetails, waited: float = 0.0, attempts: int =
     others = len(details.locks) - 1
     more = f", and {others} more" if others > 0 and by else ""
     return f"{name} is locked{by}{more}{since}{until}{said}{effort}"
+
+
+def _holder(details: LockedDetails) -> str:
+    if details.kind is LockedKind.MINE_WITHOUT_TOKEN:
+        return "you, but the token was not sent"
+    if details.holder == ANONYMOUS.name:  # of a server without users, where the client's own text is all there is
+        return next((lock.owner for lock in details.locks if lock.owner), "someone")
+    return details.holder
 
 
 def _in_words(details: LockedDetails) -> str:

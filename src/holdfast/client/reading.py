@@ -259,5 +259,6 @@ def _candidates(url: str, locks: tuple[KnownLock, ...], asked: Asked) -> tuple[s
     parents = [
         asked.url(f"{candidate.partition('?')[0].rstrip('/').rpartition('/')[0]}/")
         for candidate in (request, destination)
+        if candidate
     ]
     return tuple(dict.fromkeys(candidate for candidate in [*known, *parents] if candidate))

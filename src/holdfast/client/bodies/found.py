@@ -86,7 +86,8 @@ class Asked(msgspec.Struct, frozen=True):
             return ""
         if not base and (parts.scheme or parts.netloc or not parts.path.startswith("/")):
             return ""
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+        own = urlsplit(base)
+        return parts._replace(scheme=own.scheme, netloc=own.netloc, fragment="").geturl()
 
     def root(self, href: str | None) -> str:
         """The same of a DAV:href, which is a path from the root or a URL (RFC 4918 section 8.3).
