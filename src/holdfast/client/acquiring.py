@@ -235,7 +235,12 @@ class Acquisition:
             raise (
                 refusal(response)
                 if details is None
-                else LockedError(details, response, waited=answered_at - self._begun, attempts=self.attempts)
+                else LockedError(
+                    details,
+                    response,
+                    waited=answered_at - self._begun if self._ask.wait else 0.0,
+                    attempts=self.attempts,
+                )
             )
         if answered_at - asked_at < 1.0:  # not let into the line: it is full, or the server is being stopped
             yield from sleep(min(left, max(0.5, retry_seconds(response)) * _spread()))
