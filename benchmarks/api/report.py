@@ -29,6 +29,7 @@ __all__ = ["Size", "measure_api"]
 GOAL_ONE_MS = 5.0
 GOAL_ACROSS_MS = 100.0
 _MANY = 256
+_RATIOS = (("holdfast", "redis"), ("holdfast, fsync", "redis, fsync"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,11 @@ def _page(found: _Findings, size: Size, command: str) -> Iterator[str]:
     yield from _goals(found)
     yield "## Operations a second"
     names = [name for name in _SERVERS if name not in found.missing]
-    rows = [[work, *(_rate(found, work, name) for name in names)] for work in _RATES]
-    yield _table(["work", *names], rows)
+    rows = [
+        [work, *(_rate(found, work, name) for name in names), *(_ratio(found, work, *pair) for pair in _RATIOS)]
+        for work in _RATES
+    ]
+    yield _table(["work", *names, *(f"{ours} / {theirs}" for ours, theirs in _RATIOS)], rows)
     yield (
         "Redis keeps an append-only file, synced each second as is its default, and with `fsync` before each answer, as "
         "Holdfast does by default; the other columns of Holdfast are with `--durability crash`. Redis is faster than the load generator: "
@@ -216,6 +220,13 @@ def _listener_rows(found: Listeners) -> Iterator[list[str]]:
 def _rate(found: _Findings, work: str, name: str) -> str:
     rates = found.rates.get((work, name))
     return "-" if rates is None else f"{statistics.median(rates):,.0f}"
+
+
+def _ratio(found: _Findings, work: str, ours: str, theirs: str) -> str:
+    """The median of the rounds' own ratios."""
+    mine, others = found.rates.get((work, ours), []), found.rates.get((work, theirs), [])
+    ratios = [one / other for one, other in zip(mine, others, strict=False)]
+    return f"{statistics.median(ratios):.2f}x" if ratios else "-"
 
 
 def _p99(values: Sequence[float]) -> float:
