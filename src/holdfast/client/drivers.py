@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from holdfast.client.errors import ClientError
 from holdfast.client.exchange import ClientRequest, ClientResponse
 from holdfast.client.flows import AsyncEventStream, EventStream, Flow, Hear, Hush, Listen, Notify, Now, Send, Sleep
 
@@ -28,7 +29,7 @@ __all__ = ["AsyncSleep", "Sleeper", "SyncSleep", "WaitCancelledError", "async_sl
 T = TypeVar("T")
 
 
-class WaitCancelledError(Exception):
+class WaitCancelledError(ClientError):
     """A wait was cancelled from another thread, with `Sleeper.cancel`; the request was not sent again."""
 
 

@@ -265,7 +265,7 @@ def _heard(
     ends_at: float,
 ) -> Flow[Watch | None]:
     """What a stream told until it ended; None where it broke before anything was told."""
-    looked = False
+    has_looked = False
     while True:
         try:
             piece: bytes = yield Hear(stream)
@@ -278,8 +278,8 @@ def _heard(
         kinds = reader.feed(piece)
         if not _ENDS.isdisjoint(kinds):
             return Watch.FREE
-        if not looked or "gap" in kinds:
-            looked = True
+        if not has_looked or "gap" in kinds:
+            has_looked = True
             seen = yield from looked(lambda: look_at(request, address))
             if seen is not None and not seen.held:
                 return Watch.BLIND if seen.held is None else Watch.FREE

@@ -12,24 +12,24 @@ a lock of Holdfast, are sent with `Prefer: wait` instead, and the server answers
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from holdfast.client.details import LockedDetails
 from holdfast.client.errors import LockedError, NotReplayableError
-from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
+from holdfast.client.exchange import MAX_BODY, MAX_MULTISTATUS, ClientRequest, ClientResponse, Headers
 from holdfast.client.flows import Flow, notify, now, send, sleep
 from holdfast.client.policy import GaveUp, Stale, Waiting, WaitPolicy, hopeless, next_delay
 from holdfast.client.probing import Watch, discover, lock_address, looked, same_origin, watch
 from holdfast.client.reading import read_locked
-from holdfast.client.versions import UnknownVersionError, Version, condition_for
+from holdfast.client.versions import ABSENT, UnknownVersionError, Version, condition_for
 from holdfast.wire.prefer import Preferences, parse_prefer, render_prefer
 
-__all__ = ["LONGEST_HELD", "OwnRequest", "TokensFor", "Waited", "wait_out"]
+__all__ = ["LONGEST_HELD", "Options", "OwnRequest", "TokensFor", "Waited", "body_needed", "wait_out"]
 
 LONGEST_HELD: Final = 50
 """Seconds for which a server is asked to hold the line at most: proxies cut a silent request after 60."""
@@ -38,6 +38,8 @@ TokensFor: TypeAlias = Callable[[str], Iterable[tuple[str, str]]]
 """What gives the caller's own locks that cover a URL: (lock root's URL, lock token) pairs. It is called with absolute URLs."""
 
 _DAV_METHODS: Final = frozenset({"PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "MKCALENDAR"})
+_PARTIAL: Final = frozenset({"DELETE", "COPY", "MOVE", "LOCK", "PROPPATCH"})
+_CONFLICTS: Final = frozenset({400, 403, 409, 412, 500, 503})
 _DAV_SERVICES: Final = frozenset({"webdav", "sabre", "nextcloud", "holdfast"})
 
 
@@ -50,6 +52,55 @@ class OwnRequest(ClientRequest, frozen=True, kw_only=True):
 
     size: int | None = 0
     spent: str = ""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs for one request. `version` is the one that its change is based on; `body` opens its body anew each time.
+
+    >>> Options.of({"version": '"v1"'}, WaitPolicy(deadline=5)).policy.deadline
+    5
+    """
+
+    policy: WaitPolicy
+    version: Version | None = None
+    body: Callable[[], Iterable[bytes]] | None = None
+
+    @classmethod
+    def of(cls, given: object, policy: WaitPolicy) -> Options:
+        """Read a mapping with any of `policy`, `version` (None: there was nothing when it was read) and `body`.
+
+        Raises TypeError for anything else, for a slip of the pen would lose an update.
+        """
+        if given is None:
+            return cls(policy=policy)
+        if isinstance(given, Options):
+            return given
+        if not isinstance(given, Mapping) or not {"policy", "version", "body"}.issuperset(
+            known := cast("Mapping[str, object]", given)
+        ):
+            msg = "the options of a request are a mapping of policy, version and body"
+            raise TypeError(msg)
+        named, body = known.get("version", ""), known.get("body")
+        chosen = known.get("policy", policy)
+        if not isinstance(chosen, WaitPolicy) or not (named is None or isinstance(named, str)):
+            msg = "policy is a WaitPolicy, version an entity tag or None"
+            raise TypeError(msg)
+        version: Version | None = ABSENT if named is None else named or None
+        opener = cast("Callable[[], Iterable[bytes]]", body) if callable(body) else None
+        return cls(policy=chosen, version=version, body=opener)
+
+
+def body_needed(method: str, status: int, policy: WaitPolicy) -> int:
+    """Bytes of a body that must be read to know whether it is a refusal as locked; 0 where the status tells.
+
+    >>> body_needed("PUT", 423, WaitPolicy()) > 0, body_needed("GET", 200, WaitPolicy())
+    (True, 0)
+    """
+    if status == 423:
+        return MAX_BODY
+    if (status == 207 and method in _PARTIAL) or status == 424:
+        return MAX_MULTISTATUS
+    return MAX_BODY if policy.conflicts and status in _CONFLICTS else 0
 
 
 @dataclass(frozen=True, slots=True)
