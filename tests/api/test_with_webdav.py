@@ -177,6 +177,28 @@ class TestBroken:
             assert answer.status == 423
             assert self.heard(answer.body)
 
+    @pytest.mark.parametrize("method", ["DELETE", "MOVE", "COPY"])
+    def test_on_changing_a_tree_in_which_others_hold_locks(self, desk: Desk, method: str) -> None:
+        """207 (RFC 4918 sections 9.6.1, 9.9.2, 9.8.5): it is told where the 423 of each member is."""
+        alice, bob = desk.client("alice"), desk.client("bob")
+        tree, source = f"/dav/tree-{next(_numbers)}", f"/dav/source-{next(_numbers)}"
+        for path in (tree, source):
+            assert alice.request("MKCOL", path).status == 201
+        for name in ("a", "b"):
+            assert alice.put(f"{tree}/{name}").status == 201
+        lost = alice.locked(tree)
+        [found] = desk.ask("alice", "GET", f"/api/locks?resource={tree}")["locks"]
+        assert desk.break_("root", found, "left open over night").status == 200
+        for name in ("a", "b"):
+            bob.locked(f"{tree}/{name}")
+        at = source if method == "COPY" else tree
+        fields = {"destination": tree if method == "COPY" else f"{tree}-moved"} if method != "DELETE" else {}
+        for held_out in ({"Lock-Token": f"<{lost}>"}, {}):
+            answer = alice.request(method, at, headers={**fields, **held_out})
+            locked = [item for item in answer.xml if " 423 " in (item.findtext("{DAV:}status") or "")]
+            assert (answer.status, len(locked)) == (207, 2)
+            assert [self.heard(ET.tostring(item)) for item in locked] == [bool(held_out)] * 2
+
     def test_on_release(self, desk: Desk, document: str, lost: str) -> None:
         answer = desk.client("alice").unlock(document, lost)
         assert answer.status == 409

@@ -164,8 +164,7 @@ def office_error(answer: LockedAnswer) -> str:
 def render_locked(answer: LockedAnswer, representation: Representation) -> bytes:
     """The body of a 423."""
     if representation is Representation.XML:
-        note = f'<H:detail xmlns:H="{HOLDFAST}">{escape(answer.note)}</H:detail>' if answer.note else ""
-        return render_error(locked_conditions(answer) + note)
+        return render_error(locked_conditions(answer))
     if representation is Representation.JSON:
         return encode_problem(locked_problem(answer))
     return render_locked_page(
@@ -180,7 +179,7 @@ def render_locked(answer: LockedAnswer, representation: Representation) -> bytes
 
 
 def locked_conditions(answer: LockedAnswer) -> str:
-    """What stands in the DAV:error: the condition with the lock roots, one Holdfast element for each lock, one for the line.
+    """What stands in the DAV:error: the condition with the lock roots, one Holdfast element for each lock, one for the line, the note.
 
     Fit for a document of its own and, in `davxml_write.error_element`, for a response of a 207.
     """
@@ -188,7 +187,8 @@ def locked_conditions(answer: LockedAnswer) -> str:
     described = [_lock_element(lock, answer.wall_offset) for lock in locks]
     # RFC 4918 section 16 wants a URL in it; where no lock is in the way, others wait for this very resource.
     hrefs = dict.fromkeys([lock.root_href for lock in locks] or [answer.resource.href()])
-    return condition_xml(answer.condition, hrefs) + "".join(described) + _line_element(answer.line)
+    note = f'<H:detail xmlns:H="{HOLDFAST}">{escape(answer.note)}</H:detail>' if answer.note else ""
+    return condition_xml(answer.condition, hrefs) + "".join(described) + _line_element(answer.line) + note
 
 
 def locked_problem(answer: LockedAnswer) -> LockedProblem:

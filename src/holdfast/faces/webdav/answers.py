@@ -90,7 +90,7 @@ def _note(call: Call, refusal: Refused) -> str:
 def _locked(call: Call, refusal: Refused, condition: Condition) -> Response:
     members = _only_members(call, refusal.contentions)
     if members:
-        return _multistatus(call, members, condition, refusal.line)
+        return _multistatus(call, members, condition, refusal)
     answer = _answer(call, call.resource, refusal.contentions, condition, refusal.line, _note(call, refusal).rstrip())
     client = call.client
     office = client != "" and any(mark in client for mark in _OFFICE)
@@ -152,13 +152,14 @@ def _only_members(call: Call, contentions: tuple[Contention, ...]) -> dict[Resou
 
 
 def _multistatus(
-    call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition, line: Standing | None
+    call: Call, members: dict[ResourcePath, list[Contention]], condition: Condition, refusal: Refused
 ) -> Response:
     """207: each member in the way with its own 423 and error element (RFC 4918 sections 9.6.1, 9.8.5, 9.9.2)."""
+    note = _note(call, refusal).rstrip()
     responses: list[str] = []
     longest = 1
     for resource, contentions in list(members.items())[:_MOST_MEMBERS]:
-        answer = _answer(call, resource, contentions, condition, line)
+        answer = _answer(call, resource, contentions, condition, refusal.line, note)
         longest = max(longest, retry_after(answer))
         responses.append(status_response(resource.href(), 423, error_element(locked_conditions(answer))))
     if condition is Condition.NO_CONFLICTING_LOCK:
