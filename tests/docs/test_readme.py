@@ -105,7 +105,7 @@ def test_each_command_block_is_run_by_a_test_in_here():
         (TWO_PEOPLE, "console"),
         *[(TWO_PEOPLE, "sh")] * 3,
         (TEAM, "sh"),
-        (ANY_PROGRAM, "sh"),
+        *[(ANY_PROGRAM, "sh")] * 3,
         (PROMISES, "console"),
     ]
 
@@ -163,23 +163,34 @@ def test_the_story_of_two_people(terminal: Open, home: Path, tmp_path: Path, env
 
 
 @pytest.mark.tool("curl")
-def test_a_program_closes_the_folder(terminal: Open, environment: dict[str, str], tmp_path: Path):
-    """The lock without end stops everybody's writes, and each is told why."""
-    users = "--user alice:wonderland --user root:maintenance:admin"
+def test_programs_stand_in_line_and_the_folder_is_closed(terminal: Open, checkout: Path, environment: dict[str, str]):
+    """Bob's program is answered when it is its turn; while everything is closed each is told why, and afterwards not."""
+    users = "--user alice:wonderland --user bob:builder"
     started = terminal(f'make serve DIR=~/Documents ARGS="--port 0 {users}"')
     port = port_of(started)
 
     def typed(script: str) -> str:
         script = script.replace("127.0.0.1:4230", f"127.0.0.1:{port}")
-        return subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
-        ).stdout
+        done = subprocess.run(
+            ["bash", "-c", "set -e\n" + script],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    assert json.loads(typed(block(ANY_PROGRAM, "sh")))["expires_at"] is None
-    refused = typed(
-        "echo x | curl -s -u alice:wonderland -T - -H 'Accept: application/json' http://127.0.0.1:4230/dav/a.txt"
-    )
-    assert "Moving to the new disk" in json.loads(refused)["detail"]
+    first, second = re.findall(r"\{.*?\}(?=\{|$)", typed(block(ANY_PROGRAM, "sh")))
+    assert json.loads(first)["holder"]["name"] == "alice"
+    assert json.loads(second)["holder"]["name"] == "bob"
+    assert json.loads(second)["fencing_token"] > json.loads(first)["fencing_token"]
+    put = "echo x | curl -s -u alice:wonderland -T - -H 'Accept: application/json' http://127.0.0.1:4230/dav/a.txt"
+    typed(block(ANY_PROGRAM, "sh", 1))
+    assert "Moving to the new disk" in json.loads(typed(put))["detail"]
+    typed('export PATH="$PWD/.venv/bin:$PATH"\n' + block(ANY_PROGRAM, "sh", 2))
+    assert typed(put) == ""
     stop(started)
 
 
