@@ -149,7 +149,7 @@ ROWS = [
     Row("Terraform", 423,
         j(ID="4ea3ec8b", Operation="OperationTypeApply", Info="", Who="root@vm", Version="1.11.4",
           Created="2026-11-21T10:00:40.281583755Z", Path=""),
-        {"kind": HELD, "holder": "root@vm", "since": at("2026-11-21T10:00:40.281583Z"), "endless": True, "service": "terraform"}),
+        {"kind": HELD, "holder": "root@vm", "since": at("2026-11-21T10:00:40.281583Z"), "endless": False, "service": "terraform"}),
     Row("Terraform, other case", 409, j(id="4ea3ec8b", who="ada@ci", created="0001-01-01T00:00:00Z"),
         {"kind": HELD, "holder": "ada@ci", "since": None}, conflicts=True),
     Row("Terraform state in Django", 423, b'"State is already locked."', {"kind": HELD, "message": "State is already locked."}),

@@ -185,7 +185,9 @@ def test_where_the_lock_may_be_found_the_likeliest_first():
     )
 
 
-@pytest.mark.parametrize("own", ["7Hq2", "/dav/plans/plan.odt", "https://files.example:8443/dav/plans/plan.odt"])
+@pytest.mark.parametrize(
+    "own", ["7Hq2", "/dav/plans/plan.odt", "/dav/plans/plan.odt/", "https://files.example:8443/dav/plans/plan.odt"]
+)
 def test_a_lock_of_one_s_own_in_the_way_is_told_from_another_s(own):
     response = answered(make_lock(), accept="application/json")
     details = read(response, own={own})

@@ -249,7 +249,9 @@ def _linked(asked: Asked) -> tuple[KnownLock, ...]:
 
 
 def _is_own(lock: KnownLock, own: Collection[str]) -> bool:
-    return any(name and name in own for name in (lock.id, lock.url, lock.resource))
+    """Whether the caller has it; a slash at the end of a URL does not count."""
+    names = {lock.id, lock.url.rstrip("/"), lock.resource.rstrip("/")} - {""}
+    return any(name.rstrip("/") in names for name in own)
 
 
 def _candidates(url: str, locks: tuple[KnownLock, ...], asked: Asked) -> tuple[str, ...]:

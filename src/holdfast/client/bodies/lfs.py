@@ -13,7 +13,7 @@ __all__ = ["read_lfs"]
 
 
 def read_lfs(value: JsonObject, asked: Asked) -> Found | None:
-    """A lock with id, path, locked_at and owner. The path is the repository's, no URL; these locks have no end of their own."""
+    """A lock with id, path, locked_at and owner. The path is the repository's, and no URL."""
     lock = json_object(value.get("lock"))
     path = text(lock.get("path"))
     if not path or not ("locked_at" in lock or "owner" in lock):
@@ -22,7 +22,6 @@ def read_lfs(value: JsonObject, asked: Asked) -> Found | None:
         holder=text(member(lock, "owner", "name")),
         since=instant(lock.get("locked_at")),
         until=instant(lock.get("expires_at")),
-        endless="expires_at" not in lock,
         id=text(lock.get("id")),
     )
     return Found(

@@ -17,7 +17,7 @@ _MEMBERS: Final = frozenset({"id", "operation", "info", "who", "version", "creat
 
 
 def read_terraform(value: JsonObject, asked: Asked) -> Found | None:
-    """A LockInfo: an ID, and at least one of Who and Operation. Terraform's locks have no end of their own."""
+    """A LockInfo: an ID, and at least one of Who and Operation."""
     info = folded(value)
     if not text(info.get("id")) or not (text(info.get("who")) or text(info.get("operation"))):
         return None
@@ -26,7 +26,6 @@ def read_terraform(value: JsonObject, asked: Asked) -> Found | None:
     lock = asked.lock(
         holder=text(info.get("who")),
         since=instant(info.get("created")),
-        endless=True,
         id=text(info.get("id")),
         reason=words(info.get("info")),
         program=f"Terraform {text(info.get('version'))}".strip(),
