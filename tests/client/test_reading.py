@@ -60,9 +60,15 @@ def test_what_holdfast_says_is_read_back_in_both_forms(accept):
     assert TOKEN not in repr(details)
 
 
-def test_the_json_of_holdfast_tells_where_to_read_of_the_lock():
+@pytest.mark.parametrize("accept", ["application/xml", "application/json"])
+def test_holdfast_tells_where_to_read_of_each_lock(accept):
+    first, second = read(answered(make_lock(), make_lock(id="9"), accept=accept)).locks
+    assert (first.id, first.about) == ("7Hq2", "https://files.example:8443/api/locks/7Hq2")
+    assert (second.id, second.about) == ("9", "https://files.example:8443/api/locks/9")
+
+
+def test_the_json_of_holdfast_tells_what_kind_of_lock_it_is():
     (lock,) = read(answered(make_lock(), accept="application/json")).locks
-    assert (lock.id, lock.about) == ("7Hq2", "https://files.example:8443/api/locks/7Hq2")
     assert (lock.scope, lock.depth, lock.program) == ("exclusive", "0", "LibreOffice/24.8")
 
 

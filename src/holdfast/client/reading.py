@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeAlias
 
+import msgspec
+
 from holdfast.client.bodies import (
     coded,
     dav,
@@ -27,7 +29,7 @@ from holdfast.client.bodies import (
 )
 from holdfast.client.bodies.found import MAX_LOCKS, Asked, Found
 from holdfast.client.bodies.prose import read_sentence
-from holdfast.client.bodies.values import JsonObject, json_list, json_object, json_value, retry_after
+from holdfast.client.bodies.values import JsonObject, json_list, json_object, json_value, retry_after, text
 from holdfast.client.details import KnownLock, LockedDetails, LockedKind
 from holdfast.client.errors import LockedError
 from holdfast.client.exchange import MAX_BODY, MAX_MULTISTATUS, ClientResponse
@@ -212,7 +214,8 @@ def _xml(body: bytes, limits: XmlLimits) -> Element | None:
 
 def _details(founds: list[Found], asked: Asked, own: Collection[str]) -> LockedDetails:
     """Put together: the first that says a thing is believed."""
-    locks = next((found.locks for found in founds if found.locks), ())[:MAX_LOCKS] or _linked(asked)
+    service = next((found.service for found in founds), "")
+    locks = _linked(next((found.locks for found in founds if found.locks), ())[:MAX_LOCKS], asked, service)
     kind = next((found.kind for found in founds if found.kind is not LockedKind.UNKNOWN), LockedKind.UNKNOWN)
     if kind is LockedKind.UNKNOWN and any(lock.holder or lock.owner or lock.id for lock in locks):
         kind = LockedKind.HELD_BY_OTHER
@@ -232,7 +235,7 @@ def _details(founds: list[Found], asked: Asked, own: Collection[str]) -> LockedD
         retry_after=asked_for,
         code=next((found.code for found in founds if found.code), ""),
         message=next((found.message for found in founds if found.message), ""),
-        service=next((found.service for found in founds), ""),
+        service=service,
         queue_length=next((found.queue_length for found in founds if found.queue_length is not None), None),
         position=next((found.position for found in founds if found.position is not None), None),
         is_partial=any(found.is_partial for found in founds),
@@ -241,11 +244,25 @@ def _details(founds: list[Found], asked: Asked, own: Collection[str]) -> LockedD
     )
 
 
-def _linked(asked: Asked) -> tuple[KnownLock, ...]:
-    """Locks of which no more is told than where to read of them: `Link: <...>; rel="describedby"` (RFC 9110, RFC 8288)."""
+def _linked(locks: tuple[KnownLock, ...], asked: Asked, service: str) -> tuple[KnownLock, ...]:
+    """The locks with where to read of each: `Link: <...>; rel="describedby"` (RFC 8288), one for each lock, in their order.
+
+    Where the body tells of none, the fields do. In Holdfast's the last part is the lock's id.
+    """
     link = asked.headers.get("link", "")[:_MAX_LINK]
-    found = [asked.lock(about=match[1]) for match in _DESCRIBED_BY.finditer(link)]
-    return tuple(lock for lock in found if lock.about)[:MAX_LOCKS]
+    links = [asked.url(match[1]) for match in _DESCRIBED_BY.finditer(link)]
+    if not locks:
+        return tuple(asked.lock(about=about) for about in links if about)[:MAX_LOCKS]
+    if len(links) != len(locks):
+        return locks
+    return tuple(
+        lock
+        if lock.about
+        else msgspec.structs.replace(
+            lock, about=about, id=lock.id or (text(about.rpartition("/")[2]) if service == "holdfast" else "")
+        )
+        for lock, about in zip(locks, links, strict=True)
+    )
 
 
 def _is_own(lock: KnownLock, own: Collection[str]) -> bool:
