@@ -107,6 +107,8 @@ def body_needed(method: str, status: int, policy: WaitPolicy) -> int:
 class Waited:
     """How it ended. `details` and `gave_up` tell of the last refusal, and are None where there is none; `waited` is in seconds.
 
+    `added` are the fields that were sent beyond the caller's own: after a wait, the condition that a 412 answers.
+
     >>> Waited(response=ClientResponse(status=204), attempts=2, waited=12.5).gave_up is None
     True
     """
@@ -116,6 +118,7 @@ class Waited:
     waited: float = 0.0
     details: LockedDetails | None = None
     gave_up: GaveUp | None = None
+    added: Headers = Headers()  # noqa: RUF009 - a mapping that does not change
 
     @property
     def error(self) -> LockedError | None:
@@ -166,6 +169,7 @@ class _Wait:
         self.is_identified = False
         self.is_blind = False
         self.has_asked_to_hold = False
+        self.added = Headers()
 
     def run(self) -> Flow[Waited]:
         while True:
@@ -181,7 +185,7 @@ class _Wait:
             details = self._read(response)
             if details is None:
                 waited = answered_at - self.started if self.attempts > 1 or held_s else 0.0
-                return Waited(response, self.attempts, waited)
+                return Waited(response, self.attempts, waited, added=self.added)
             if self._submit_own_tokens(details):
                 continue
             gave_up = self._hopeless(details, answered_at)
@@ -194,7 +198,7 @@ class _Wait:
                 gave_up = yield from self._wait(response, details, was_held=was_held)
             if gave_up is not None:
                 waited = (yield from now()) - self.started
-                return Waited(response, self.attempts, waited, details, gave_up)
+                return Waited(response, self.attempts, waited, details, gave_up, self.added)
 
     def _read(self, response: ClientResponse) -> LockedDetails | None:
         # The answer to our own condition is the caller's to hear, whatever the service says with this status otherwise.
@@ -231,8 +235,12 @@ class _Wait:
         if not found:
             return False
         tagged = " ".join(f"<{root}> (<{token}>)" for root, token in found.items())
-        self.request = _with(self.request, {"If": tagged})
+        self._add({"If": tagged})
         return True
+
+    def _add(self, fields: Mapping[str, str]) -> None:
+        self.request = _with(self.request, fields)
+        self.added = Headers([*self.added.items(), *fields.items()])
 
     def _hopeless(self, details: LockedDetails, at: float) -> GaveUp | None:
         assert self.ends_at is not None
@@ -279,7 +287,7 @@ class _Wait:
             fields = condition_for(request, self.stated)
             if fields is None:
                 raise UnknownVersionError(request.method, resource) from error
-            self.request = _with(request, fields)
+            self._add(fields)
         self.has_waited = True
 
     def _wait(self, response: ClientResponse, details: LockedDetails, *, was_held: bool) -> Flow[GaveUp | None]:
@@ -360,7 +368,7 @@ class _Wait:
         return next((url for url in details.candidates if same_origin(url, self.request.url)), "")
 
 
-def _with(request: OwnRequest, fields: dict[str, str]) -> OwnRequest:
+def _with(request: OwnRequest, fields: Mapping[str, str]) -> OwnRequest:
     if not fields:
         return request
     return msgspec.structs.replace(request, headers=Headers([*request.headers.items(), *fields.items()]))
