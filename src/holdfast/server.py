@@ -141,6 +141,16 @@ class Application:
         self.line = WaitingLine(
             self.service, self.store.now, longest=timedelta(seconds=settings.max_wait_s), observer=self.metrics
         )
+        users_file = None if settings.users_file is None else UsersFile(settings.users_file)
+        authenticator = Authenticator(
+            users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
+        )
+        sessions = (
+            None
+            if authenticator.is_open
+            else Sessions(load_key(state / KEY_NAME), self.store.clock, settings.session_s)
+        )
+        identification = Identification(authenticator, sessions)
         self.site = Site(
             mount=MOUNT,
             folder=self.folder,
@@ -154,6 +164,7 @@ class Application:
                 propfind_infinity=settings.propfind_infinity,
                 syncs_files=durable,
             ),
+            follow=identification.follow,
         )
         self.feed = Feed(
             self.store,
@@ -161,16 +172,6 @@ class Application:
             most_readers=settings.max_streams,
             longest=timedelta(seconds=settings.max_stream_s),
         )
-        users_file = None if settings.users_file is None else UsersFile(settings.users_file)
-        authenticator = Authenticator(
-            users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
-        )
-        sessions = (
-            None
-            if authenticator.is_open
-            else Sessions(load_key(state / KEY_NAME), self.store.clock, settings.session_s)
-        )
-        identification = Identification(authenticator, sessions)
         webdav = WebDavFace(self.site, unknown=identification.answer_unknown)
         api = ApiFace(
             ApiSite(
@@ -182,6 +183,7 @@ class Application:
                 is_served=lambda resource: resource.is_at_or_below(MOUNT),
                 mount=MOUNT,
                 is_open=identification.is_open,
+                follow=identification.follow,
             ),
             unknown=identification.answer_unknown,
         )

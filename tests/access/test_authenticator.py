@@ -327,3 +327,49 @@ def test_a_failed_login_is_logged_without_the_password(bench: Bench, caplog: pyt
     assert "alice" in caplog.text
     assert PEER in caplog.text
     assert "s3cr3t-guess" not in caplog.text
+
+
+class TestFollowing:
+    """What goes on long after its request is told what its principal may do by then."""
+
+    def test_other_grants_count_within_a_second_or_so(self, bench: Bench):
+        principal = bench.login("bob", "hunter2")
+        assert principal is not None
+        current = bench.authenticator.follow(principal)
+        assert current() == principal
+        bench.file.set_grants("bob", [Grant(Role.WRITER)])
+        bench.pass_time(timedelta(seconds=1))
+        assert current() == Principal("bob", (Grant(Role.WRITER),))
+        assert bench.passwords.checks == 1
+
+    @pytest.mark.parametrize(
+        "change", [lambda file: file.remove("bob"), lambda file: file.set_password("bob", CHEAP.hash("other"))]
+    )
+    def test_a_user_who_is_removed_or_has_another_password_is_nobody(self, bench: Bench, change):
+        principal = bench.login("bob", "hunter2")
+        assert principal is not None
+        current = bench.authenticator.follow(principal)
+        change(bench.file)
+        bench.pass_time(timedelta(seconds=1))
+        assert current() is None
+
+    def test_a_user_of_the_same_name_is_another(self, bench: Bench):
+        principal = bench.login("bob", "hunter2")
+        assert principal is not None
+        current = bench.authenticator.follow(principal)
+        bench.file.remove("bob")
+        bench.file.add(record("bob", "another", Role.ADMIN))
+        bench.pass_time(timedelta(seconds=1))
+        assert current() is None
+
+    def test_a_file_that_cannot_be_read_changes_nothing(self, bench: Bench):
+        principal = bench.login("bob", "hunter2")
+        assert principal is not None
+        current = bench.authenticator.follow(principal)
+        bench.file.path.write_text("{")
+        bench.pass_time(timedelta(seconds=1))
+        assert current() == principal
+
+    def test_without_users_everybody_stays_anonymous(self):
+        authenticator = Authenticator(None, [], Clock())
+        assert authenticator.follow(ANONYMOUS)() is ANONYMOUS

@@ -343,6 +343,22 @@ def test_a_reader_that_was_cut_off_is_forgotten_and_the_others_go_on(patience: i
     assert other.seqs == [1, 2]
 
 
+def test_one_who_is_not_welcome_any_more_hears_the_end_at_the_next_heartbeat() -> None:
+    world = World()
+    welcome = {"is": True}
+    ears, other = Ears(), world.listen()
+    reader = world.feed.open(lambda event: True, None, lambda: welcome["is"])
+    assert reader is not None
+    reader.start(ears)
+    for still in (True, False):
+        welcome["is"] = still
+        world.time.pass_by(timedelta(seconds=15))
+        world.feed.due(world.store.now())
+        assert ears.is_over is not still
+    world.tell("/a")
+    assert (ears.seqs, other.seqs, len(world.feed)) == ([], [1], 1)
+
+
 def test_no_more_may_listen_than_there_is_room_for() -> None:
     world = World(most_readers=2)
     reader = world.feed.open(lambda event: True, None)

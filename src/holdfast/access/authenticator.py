@@ -30,7 +30,7 @@ import secrets
 import threading
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from hashlib import blake2b
 from math import ceil
@@ -39,7 +39,7 @@ from typing import Final, TypeVar
 from holdfast.access.basic import MAX_AUTHORIZATION_CHARACTERS, Credentials, parse_basic
 from holdfast.access.passwords import Passwords
 from holdfast.access.throttle import Throttle
-from holdfast.access.tokens import TokenRecord, is_bearer, parse_bearer, token_id
+from holdfast.access.tokens import PRINCIPAL_PREFIX, TokenRecord, is_bearer, parse_bearer, token_id
 from holdfast.access.users_file import Admitted, UserRecord, UsersFile, UsersFileError
 from holdfast.clock import Clock
 from holdfast.core.access import ANONYMOUS, Principal
@@ -163,6 +163,20 @@ class Authenticator:
         self._look_for_changes()
         return self._users.get(unicodedata.normalize("NFC", name))
 
+    def follow(self, principal: Principal) -> Callable[[], Principal | None]:
+        """What tells, whenever it is asked, what a principal that was just identified may do by then; None once it is nobody.
+
+        That is a user who was removed or given another password, and a token that was revoked or has expired. For what
+        goes on long after its request. The users file is looked at where a second has passed since it was; no hashing.
+        """
+        if self.is_open:
+            return lambda: principal
+        user = self._users.get(principal.name)
+        if user is not None:
+            return lambda: self._user_now(user)
+        tokens = [one for one in self._tokens.values() if PRINCIPAL_PREFIX + one.name == principal.name]
+        return lambda: next((found for one in tokens if (found := self._token_now(one)) is not None), None)
+
     def retry_after_s(self, authorization: str | None, client: str) -> int:
         """Whole seconds until credentials like these would be looked at again; 0 when at once. No I/O.
 
@@ -264,6 +278,18 @@ class Authenticator:
         if current is None or current.password_hash != record.password_hash:
             return None
         return Principal(current.name, current.grants)
+
+    def _user_now(self, user: UserRecord) -> Principal | None:
+        self._look_for_changes()
+        with self._guard:
+            return self._principal_now(user)
+
+    def _token_now(self, token: TokenRecord) -> Principal | None:
+        self._look_for_changes()
+        current = self._tokens.get(token.id)
+        if current is None or current.token_hash != token.token_hash or current.is_expired_at(self._clock.now()):
+            return None
+        return current.principal
 
     def _look_for_changes(self) -> None:
         """Take up a changed users file, at most one look a second; a file that cannot be read changes nothing."""

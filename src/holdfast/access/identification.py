@@ -88,6 +88,10 @@ class Identification:
             return Login(None, self._authenticator.retry_after_s(field, client))
         return Login(self._sessions.issue(record))
 
+    def follow(self, principal: Principal) -> Callable[[], Principal | None]:
+        """What tells from now on what `principal` may do, and None once it is nobody any more: see `Authenticator.follow`."""
+        return self._authenticator.follow(principal)
+
     def answer_unknown(self, head: Request) -> UnknownAnswer:
         """What a face answers where `head` has no principal."""
         sent = head.headers.get(b"authorization")

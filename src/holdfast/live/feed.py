@@ -69,12 +69,20 @@ class EventFilter(msgspec.Struct, frozen=True):
 class Reader:
     """One open stream of a Feed; satisfies `wire.exchange.Stream`. `position` is the seq that it has got to."""
 
-    __slots__ = ("_feed", "admits", "ends_at", "missing", "position", "sink", "told_seq", "was_served")
+    __slots__ = ("_feed", "admits", "ends_at", "is_welcome", "missing", "position", "sink", "told_seq", "was_served")
 
-    def __init__(self, feed: Feed, admits: Callable[[Event], bool], position: int, missing: int | None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        admits: Callable[[Event], bool],
+        is_welcome: Callable[[], bool],
+        position: int,
+        missing: int | None,
+    ) -> None:
         """`missing` is the seq asked for where the events between it and `position` are not kept any more."""
         self._feed = feed
         self.admits = admits
+        self.is_welcome = is_welcome
         self.position = position
         self.missing = missing
         self.told_seq = position
@@ -104,7 +112,7 @@ class Feed:
     ) -> None:
         """`tell` writes an event as one line of text. `longest` is the time after which a stream ends by itself.
 
-        The client comes back at once, and has to say again who it is: so somebody who is nobody any more does not listen for ever.
+        The client comes back at once, and has to say again who it is.
         """
         self._store = store
         self._tell = tell
@@ -127,9 +135,12 @@ class Feed:
         """True while nobody listens."""
         return not self._readers
 
-    def open(self, admits: Callable[[Event], bool], after_seq: int | None) -> Reader | None:
+    def open(
+        self, admits: Callable[[Event], bool], after_seq: int | None, is_welcome: Callable[[], bool] = lambda: True
+    ) -> Reader | None:
         """A stream of what fits, from just after a seq, or from now on; None where too many listen already.
 
+        It is asked at each heartbeat, on the edge's thread, whether the reader `is_welcome`; it ends where not.
         To be called on a thread that holds no changes (`Store.hold`): it must not see what may be undone.
         """
         if len(self._readers) >= self._most_readers:
@@ -137,13 +148,13 @@ class Feed:
         with self._store.read() as tx:
             latest = tx.latest_seq()
             if after_seq is None:
-                return Reader(self, admits, latest, None)
+                return Reader(self, admits, is_welcome, latest, None)
             if after_seq > latest:  # of another record than this one, such as that before a backup was put back
-                return Reader(self, admits, latest, after_seq)
+                return Reader(self, admits, is_welcome, latest, after_seq)
             first = _first_kept(tx)
             if first > after_seq + 1:
-                return Reader(self, admits, first - 1, after_seq)
-            return Reader(self, admits, after_seq, None)
+                return Reader(self, admits, is_welcome, first - 1, after_seq)
+            return Reader(self, admits, is_welcome, after_seq, None)
 
     def _start(self, reader: Reader, sink: Sink) -> None:
         now = self._store.now()
@@ -164,6 +175,11 @@ class Feed:
         self._readers.pop(reader, None)
         self._live.pop(reader, None)
         self._behind.pop(reader, None)
+
+    def _end(self, reader: Reader) -> None:
+        self._forget(reader)
+        if reader.sink is not None:
+            reader.sink.end()
 
     def _send(self, reader: Reader, data: bytes) -> None:
         if reader.sink is not None and reader in self._readers and not reader.sink.send(data):
@@ -273,13 +289,14 @@ class Feed:
             oldest = next(iter(self._readers))
             if oldest.ends_at is None or oldest.ends_at > now:
                 break
-            self._forget(oldest)
-            if oldest.sink is not None:
-                oldest.sink.end()
+            self._end(oldest)
         if self._heartbeat_at is not None and self._heartbeat_at <= now:
             self._heartbeat_at = now + HEARTBEAT
             for reader in list(self._readers):
-                self._send(reader, _pulse_of(reader))
+                if reader.is_welcome():
+                    self._send(reader, _pulse_of(reader))
+                else:
+                    self._end(reader)
         if not self._readers:
             return None
         ends_at = next(iter(self._readers)).ends_at

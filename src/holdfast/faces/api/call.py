@@ -41,7 +41,8 @@ class ApiSite(msgspec.Struct, frozen=True):
     """What the face serves. `resolve` makes a raw URL path canonical, as every other face does (InvalidPathError).
 
     `is_served` tells a resource whose entity tag is known here, so that conditions about it can be judged. `mount` is where
-    the served folder stands; on an `is_open` server nobody needs to log in.
+    the served folder stands; on an `is_open` server nobody needs to log in. `follow` gives, for what goes on after its request,
+    what tells what a principal may do by then, None once it is nobody any more.
     """
 
     registry: LockRegistry
@@ -52,6 +53,7 @@ class ApiSite(msgspec.Struct, frozen=True):
     is_served: Callable[[ResourcePath], bool]
     mount: ResourcePath
     is_open: bool
+    follow: Callable[[Principal], Callable[[], Principal | None]]
 
 
 class Call:

@@ -42,10 +42,10 @@ def events(call: Call) -> Response:
     """GET /api/events: from now on, or from just after the Last-Event-ID."""
     query = call.query(EventsQuery, lists=LISTS)
     after = _last_event_id(call, query)
-    admits = asked_events(call, query)
+    listener = _Listener(call, query)
     if call.request.method == "HEAD":
         return Response(200, list(_HEADERS), iter(()))
-    stream = call.site.feed.open(admits, after)
+    stream = call.site.feed.open(listener.admits, after, listener.is_welcome)
     if stream is None:
         retry = ("Retry-After", str(_RETRY_AFTER_S))
         raise RefusalError(503, "Too many event streams are open here; /api/history has the same.", headers=(retry,))
@@ -55,13 +55,37 @@ def events(call: Call) -> Response:
 def asked_events(call: Call, query: RecordQuery) -> Callable[[Event], bool]:
     """Which events fit the query and may be seen by who asks; 400 where `under` is no path."""
     principal = call.principal
-    wanted = EventFilter(
+    wanted = _filter(call, query)
+    return lambda event: wanted.admits(event) and may_see_event(principal, event)
+
+
+class _Listener:
+    """Who follows a stream, and what of it is for them: with the grants that they have by then."""
+
+    def __init__(self, call: Call, query: RecordQuery) -> None:
+        self._wanted = _filter(call, query)
+        self._principal = call.principal
+        self._current = call.site.follow(call.principal)
+
+    def admits(self, event: Event) -> bool:
+        return self._wanted.admits(event) and may_see_event(self._principal, event)
+
+    def is_welcome(self) -> bool:
+        """Look again who it is; False where it is nobody any more."""
+        current = self._current()
+        if current is None:
+            return False
+        self._principal = current
+        return True
+
+
+def _filter(call: Call, query: RecordQuery) -> EventFilter:
+    return EventFilter(
         under=None if isinstance(query.under, UnsetType) else call.resource(query.under, "under", 400),
         kinds=frozenset() if isinstance(query.kind, UnsetType) else frozenset(query.kind),
         lock_id=None if isinstance(query.lock, UnsetType) else query.lock,
         principal=None if isinstance(query.principal, UnsetType) else query.principal,
     )
-    return lambda event: wanted.admits(event) and may_see_event(principal, event)
 
 
 def event_writer(clock: Clock) -> Callable[[Event], bytes]:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -70,15 +71,11 @@ def acquire(call: Call) -> Response:
     body = call.body(AcquireBody)
     resource = call.resource(body.resource, "resource")
     depth = Depth(body.depth)
-    _demand_writer(call, resource, depth)
-    endless = _asks_no_end(call, body.ttl, resource)
+    endless = _judge_asking(call, body, resource)
     chosen = None if isinstance(body.id, UnsetType) else _known_form(body.id, "id")
     named_by_key = chosen is None
     lock_id = chosen or _id_of_key(call)
-    first = None
-    if not isinstance(body.break_, UnsetType):
-        named = "" if isinstance(body.break_.id, UnsetType) else _known_form(body.break_.id, "break.id")
-        first = BreakOrder(named, call.principal.name, body.break_.reason)
+    first = _break_first(call, body)
     request = AcquireRequest(
         claim=Claim(resource=resource, principal=call.principal.name),
         scope=body.scope,
@@ -124,8 +121,10 @@ def acquire(call: Call) -> Response:
     found = attempt(stay)
     if isinstance(found, Response):
         return found
+    attempt_later = _judged_anew(call, body, resource, attempt)
+    wait = timedelta(seconds=wait_s or 0)
     pending = call.site.line.park(
-        found.waiter, attempt, failed=_failure, wait=timedelta(seconds=wait_s or 0), keeps_place=lock_id is not None
+        found.waiter, attempt_later, failed=_failure, wait=wait, keeps_place=lock_id is not None
     )
     return Response(200, [], pending)
 
@@ -322,6 +321,36 @@ def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None
         else:
             answers.append(_gone(call, found) if isinstance(found, Event) else found)
     return answers
+
+
+def _judge_asking(call: Call, body: AcquireBody, resource: ResourcePath) -> bool:
+    """403 unless the principal may have such a lock; True for one without end."""
+    _demand_writer(call, resource, Depth(body.depth))
+    return _asks_no_end(call, body.ttl, resource)
+
+
+def _judged_anew(
+    call: Call, body: AcquireBody, resource: ResourcePath, attempt: Callable[[Stay], Response | Queued]
+) -> Callable[[Stay], Response | Queued]:
+    """The attempt, for one that has waited: 403 where its principal, as it stands by then, may not have the lock any more."""
+    current = call.site.follow(call.principal)
+
+    def attempt_later(stay: Stay) -> Response | Queued:
+        principal = current()
+        if principal is None:
+            raise RefusalError(403, f"While you waited, you lost the right to lock {resource.text}.")
+        call.principal = principal
+        _judge_asking(call, body, resource)
+        return attempt(stay)
+
+    return attempt_later
+
+
+def _break_first(call: Call, body: AcquireBody) -> BreakOrder | None:
+    if isinstance(body.break_, UnsetType):
+        return None
+    named = "" if isinstance(body.break_.id, UnsetType) else _known_form(body.break_.id, "break.id")
+    return BreakOrder(named, call.principal.name, body.break_.reason)
 
 
 def _demand_writer(call: Call, resource: ResourcePath, depth: Depth) -> None:

@@ -6,6 +6,8 @@ collecting what the request holds out for the lock service. Must not know what a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from holdfast.clock import Clock
@@ -51,7 +53,10 @@ class FaceSettings(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What the face serves: a folder, mounted at a path of the one namespace, guarded by the lock service."""
+    """What the face serves: a folder, mounted at a path of the one namespace, guarded by the lock service.
+
+    `follow` gives, for a request that waits, what tells what its principal may do by then, None once it is nobody any more.
+    """
 
     mount: ResourcePath
     folder: Folder
@@ -60,6 +65,7 @@ class Site(msgspec.Struct, frozen=True):
     store: Store
     clock: Clock
     settings: FaceSettings
+    follow: Callable[[Principal], Callable[[], Principal | None]]
 
     def inside(self, resource: ResourcePath) -> ResourcePath:
         """The path within the folder of a resource at or below the mount."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from holdfast.core.access import Role
+from holdfast.core.access import Principal, Role
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Lock
 from holdfast.core.timeouts import FOREVER
@@ -58,8 +58,7 @@ def _acquire(call: Call, body: bytes) -> Response:
     depth = parse_depth(call.header(b"depth")) or Depth.INFINITY
     if depth is Depth.ONE:
         raise RefusalError(400, "LOCK takes Depth 0 or infinity, not 1 (RFC 4918 section 9.10.3).")
-    if depth is Depth.INFINITY and call.principal.role_throughout(call.resource) < Role.WRITER:
-        raise RefusalError(403, f"You may not write to all that is in {call.resource.text}, so not lock it in depth.")
+    _demand_writer_throughout(call, depth)
     info = parse_lockinfo(body, call.site.settings.xml)
     longest = call.site.settings.texts.owner_bytes
     if info.owner_xml is not None and len(info.owner_xml.encode()) > longest:
@@ -81,8 +80,27 @@ def _acquire(call: Call, body: bytes) -> Response:
     if isinstance(answer, Response):
         return answer
     failed = partial(_failure, call)
-    pending = line.park(answer.waiter, attempt, failed=failed, wait=timedelta(seconds=wait_s), keeps_place=False)
+    current = call.site.follow(call.principal)
+
+    def attempt_later(stay: Stay) -> Response | Queued:
+        _demand_writer_still(call, depth, current())
+        return attempt(stay)
+
+    pending = line.park(answer.waiter, attempt_later, failed=failed, wait=timedelta(seconds=wait_s), keeps_place=False)
     return Response(200, [], pending)
+
+
+def _demand_writer_throughout(call: Call, depth: Depth) -> None:
+    if depth is Depth.INFINITY and call.principal.role_throughout(call.resource) < Role.WRITER:
+        raise RefusalError(403, f"You may not write to all that is in {call.resource.text}, so not lock it in depth.")
+
+
+def _demand_writer_still(call: Call, depth: Depth, principal: Principal | None) -> None:
+    """For a request that has waited: 403 where its principal, as it stands by now, may not lock any more."""
+    if principal is None or principal.role_at(call.resource) < Role.WRITER:
+        raise RefusalError(403, f"While you waited, you lost the right to lock {call.resource.text}.")
+    call.principal = principal
+    _demand_writer_throughout(call, depth)
 
 
 def _attempts(
