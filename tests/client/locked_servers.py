@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 __all__ = ["Heard", "ManualTime", "Said", "Scripted", "scripted"]
@@ -37,7 +38,7 @@ class Heard:
 
     method: str
     target: str
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
 
@@ -78,7 +79,7 @@ def scripted(answer: Callable[[Heard], Said]) -> Iterator[Scripted]:
                 self.rfile.readline()
             else:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            heard = Heard(self.command, self.path, dict(self.headers.items()), body)
+            heard = Heard(self.command, self.path, self.headers, body)
             served.heard.append(heard)
             said = answer(heard)
             self.send_response(said.status)

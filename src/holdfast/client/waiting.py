@@ -190,10 +190,10 @@ class _Wait:
                 continue
             gave_up = self._hopeless(details, answered_at)
             if gave_up is None:
+                self._prepare_to_resend(response, details)
                 details = yield from self._identified(response, details)
                 gave_up = self._hopeless(details, answered_at)
             if gave_up is None:
-                self._prepare_to_resend(response, details)
                 was_held = held_s > 0 and _was_held(response, answered_at - asked_at)
                 gave_up = yield from self._wait(response, details, was_held=was_held)
             if gave_up is not None:
