@@ -20,7 +20,7 @@ from holdfast.core.model import Break, Event, EventKind, Lock, Waiter
 from holdfast.finding import Filter, Found, Key, Page, Past
 from holdfast.service import AcquireRequest, Claim, LockService, Queued, Stay, WriteRequest
 from holdfast.store.protocol import Store, WriteTransaction
-from holdfast.turns import counted
+from holdfast.turns import GIVEN_UP, counted
 
 __all__ = [
     "ENDLESS",
@@ -252,6 +252,17 @@ class LockRegistry:
                 tx.remove(lock)
                 tx.append(Event.about(lock, EventKind.RELEASED, tx.now, actor=principal))
             return lock
+
+    def give_up(self, place_id: str, principal: str) -> Waiter | Miss:
+        """Leave the line before the turn has come. Only the principal that waits may; whoever is parked with the place is told."""
+        with self._store.write() as tx:
+            place = self._service._turns.place(tx, place_id)
+            if place is None:
+                return Miss.UNKNOWN
+            if place.principal != principal:
+                return Miss.NOT_CREATOR
+            self._service._turns.leave(tx, place, GIVEN_UP)
+            return place
 
     # -- break, take over ---------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from holdfast.core.queueing import ahead_of, waiting
 from holdfast.store.protocol import ReadTransaction, WriteTransaction
 
 __all__ = [
+    "GIVEN_UP",
     "MAX_COUNTED",
     "MAX_LOCKS_COUNTED",
     "PARKED_LEASE",
@@ -54,6 +55,9 @@ _MOST_LAPSED: Final = 1000
 
 LAPSED: Final = "no sign of life from who waited"
 ENDED: Final = "the wait was over"
+
+GIVEN_UP: Final = "given up by its principal"
+"""Why a place was left, where its request must not take another one: it was told apart from the request itself."""
 
 
 class Stay(enum.Enum):

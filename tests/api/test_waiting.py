@@ -219,6 +219,57 @@ class TestPolling:
         assert len({reply["token"] for reply in replies}) == 1
 
 
+class TestGivingUp:
+    """A place is left early with its id alone, by the principal that waits."""
+
+    def test_of_a_polling_client(self, desk: Desk, resource: str) -> None:
+        lock = desk.granted("alice", resource)
+        name = resource.replace("/", "_")
+        assert desk.acquire("bob", resource, wait=0, id=name).problem["position"] == 1
+        reply = desk.ask("bob", "DELETE", f"/api/locks/{name}")
+        assert (reply.status, reply.answer.body, reply.answer["Cache-Control"]) == (204, b"", "no-store")
+        [*_, left] = desk.ask("root", "GET", f"/api/history?under={resource}")["events"]
+        assert (left["kind"], left["lock_id"], left["actor"]) == ("left", name, "bob")
+        desk.release("alice", lock)
+        assert desk.acquire("root", resource).status == 201
+
+    def test_of_a_request_that_waits_which_is_told_and_lets_others_by(
+        self, desk: Desk, queue: Queue, resource: str
+    ) -> None:
+        lock = desk.granted("alice", resource, scope="shared")
+        name = resource.replace("/", "_")
+        writers = [queue.ask("bob", resource, id=name) for _ in range(2)]
+        reader = queue.ask("root", resource, scope="shared")
+        assert desk.ask("bob", "DELETE", f"/api/locks/{name}").status == 204
+        for writer in writers:
+            assert writer.result(20).status == 409
+            assert "given up" in writer.result().problem["detail"]
+        assert reader.result(20).status == 201
+        assert desk.acquire("bob", resource, wait=0, id=name).problem["position"] == 1
+        assert desk.ask("bob", "DELETE", f"/api/locks/{name}").status == 204
+        desk.release("alice", lock)
+
+    def test_of_a_lock_request_of_webdav(self, desk: Desk, queue: Queue) -> None:
+        alice, bob = desk.client("alice"), desk.client("bob")
+        assert alice.put("/dav/given-up").status == 201
+        alice.locked("/dav/given-up")
+        future = queue.threads.submit(bob.lock, "/dav/given-up", prefer="wait=60")
+        until(lambda: len(queue.line) == 1)
+        [queued] = desk.ask("bob", "GET", "/api/history?under=/dav/given-up&kind=queued")["events"]
+        assert desk.ask("bob", "DELETE", f"/api/locks/{queued['lock_id']}").status == 204
+        assert future.result(20).status == 409
+        assert b"given up" in future.result().body
+
+    def test_of_somebody_else_or_of_nobody_is_refused(self, desk: Desk, resource: str) -> None:
+        desk.granted("alice", resource)
+        name = resource.replace("/", "_")
+        desk.acquire("bob", resource, wait=0, id=name)
+        for who in ("alice", "root"):
+            assert desk.ask(who, "DELETE", f"/api/locks/{name}").problem["status"] == 403
+        assert desk.acquire("bob", resource, wait=0, id=name).problem["position"] == 1
+        assert desk.ask("bob", "DELETE", f"/api/locks/{name}-other").problem["status"] == 400
+
+
 class TestClients:
     """A waiter lives as long as its connection."""
 

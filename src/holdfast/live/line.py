@@ -29,11 +29,11 @@ from holdfast.core.decisions import Refusal
 from holdfast.core.model import LOCK_ENDS, Depth, Event, EventKind, LockScope, Waiter
 from holdfast.service import LockService, Queued, Stay
 from holdfast.store.protocol import StoreError
-from holdfast.turns import RENEW_EVERY
+from holdfast.turns import GIVEN_UP, RENEW_EVERY
 from holdfast.wire.exchange import Pending, Response
 from holdfast.wire.problem import render_refusal
 
-__all__ = ["MOST_TRIES", "LineObserver", "Parked", "WaitingLine"]
+__all__ = ["MOST_TRIES", "GivenUpError", "LineObserver", "Parked", "WaitingLine"]
 
 _logger = logging.getLogger("holdfast.live")
 
@@ -58,6 +58,14 @@ _COST_OF_END: Final = 4
 
 _DEPTHS: Final = (Depth.ZERO, Depth.INFINITY)
 _FEW: Final = 64  # entries of a queue beyond twice those that count, before the others are dropped
+
+
+class GivenUpError(Exception):
+    """The place in line of this request was given up by another request of its principal."""
+
+    def __init__(self) -> None:
+        """The text is a sentence for people."""
+        super().__init__("Your place in line was given up by another request of yours; you got no lock.")
 
 
 class _Stage(enum.Enum):
@@ -209,6 +217,8 @@ class WaitingLine:
         for event in events:
             if event.kind in LOCK_ENDS or event.kind is EventKind.LEFT:
                 self._mark_near(event)
+            if event.kind is EventKind.LEFT and event.reason == GIVEN_UP:
+                self._end_given_up(event)
         self._try_marked(MOST_TRIES)
 
     def look_again(self) -> None:
@@ -252,6 +262,13 @@ class WaitingLine:
                 break
             self._marked[roots[index]] = None
             self._freed[roots[index]] = event.at
+
+    def _end_given_up(self, event: Event) -> None:
+        """Tell who waits with this place; a request that came later with the same id has another."""
+        group = self._groups.get(event.root.text)
+        for parked in list(group.members) if group is not None else ():
+            if parked.waiter.id == event.lock_id and parked.waiter.enqueued_at <= event.at:
+                parked.answer(self._told(parked, GivenUpError()))
 
     def _renew(self, now: datetime) -> None:
         if self._renew_at is None or now < self._renew_at:
@@ -338,6 +355,9 @@ class WaitingLine:
     def _failure(self, parked: Parked, error: Exception) -> Response:
         """The answer in place of what was raised; what the try changed is undone, so the place is given up here."""
         self._leave(parked, "its request failed")
+        return self._told(parked, error)
+
+    def _told(self, parked: Parked, error: Exception) -> Response:
         try:
             return parked.failed(error)
         except Exception:

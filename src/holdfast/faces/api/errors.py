@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.core.paths import InvalidPathError
 from holdfast.faces.api.bodies import EndedLock, EndedProblem
+from holdfast.live.line import GivenUpError
 from holdfast.store.protocol import StoreError, StoreFullError
 from holdfast.wire.exchange import Response
 from holdfast.wire.if_header import IfSyntaxError
@@ -72,6 +73,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (InvalidPathError, 400),
     (HeaderError, 400),
     (IfSyntaxError, 400),
+    (GivenUpError, 409),
     (StoreFullError, 507),
     (StoreError, 503),
 )

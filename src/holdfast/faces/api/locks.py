@@ -184,20 +184,30 @@ def refresh_many(call: Call) -> Response:
 
 
 def release(call: Call) -> Response:
-    """DELETE /api/locks/{id}."""
+    """DELETE /api/locks/{id}: of a lock, with its token; without one, of a place in line."""
     text = call.header(b"lock-token")
     if text is not None:
         token = parse_lock_token(text)
     elif call.has_body():
         token = call.body(ReleaseBody).token
     else:
-        raise RefusalError(400, "Give the lock's token, in a Lock-Token field or in the body.")
+        return _give_up(call)
     found = call.site.registry.release(call.lock_id, token, call.principal.name)
     if isinstance(found, Miss):
         raise _missed(found, "release")
     if isinstance(found, Event) and found.kind is not EventKind.RELEASED:
         # Whoever held it must hear that it was lost before.
         raise _gone(call, found)
+    return Response(204, [("Cache-Control", "no-store")], awaits_sync=True)
+
+
+def _give_up(call: Call) -> Response:
+    found = call.site.registry.give_up(call.lock_id, call.principal.name)
+    if found is Miss.UNKNOWN:
+        said = "Give the lock's token, in a Lock-Token field or in the body. Only a place in line is left without one."
+        raise RefusalError(400, said)
+    if found is Miss.NOT_CREATOR:
+        raise RefusalError(403, "Somebody else waits here, so the place is not yours to give up.")
     return Response(204, [("Cache-Control", "no-store")], awaits_sync=True)
 
 

@@ -120,7 +120,9 @@ ROUTES: Final[tuple[Route, ...]] = (
             ),
             404: Said("The lock to break is not known.", EndedProblem),
             409: Said(
-                "The id is somebody else's, asks for another lock, or is of a lock that has ended.", EndedProblem
+                "The id is somebody else's, asks for another lock, or is of a lock that has ended; "
+                "or the place in line was given up meanwhile.",
+                EndedProblem,
             ),
             423: _LOCKED,
             507: _TOO_MANY,
@@ -165,9 +167,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/locks/{id}",
         name="releaseLock",
         summary="Release a lock",
-        description="Ends your lock. Releasing it again is no error; one that was lost before is told so (410).",
+        description=(
+            "Ends your lock. Releasing it again is no error; one that was lost before is told so (410). Without a token, and with the "
+            "id that your request in line has, it gives that place up; a connection that waits for it is answered 409."
+        ),
         handle=locks.release,
-        needs="the lock's token, as its creator",
+        needs="the lock's token, as its creator; for a place in line only the principal that waits",
         body=ReleaseBody,
         body_is_optional=True,
         fields=(
@@ -177,7 +182,12 @@ ROUTES: Final[tuple[Route, ...]] = (
                 "lock-token",
             ),
         ),
-        statuses={204: Said("The lock is released, now or before."), 403: _NOT_YOURS, 404: _UNKNOWN, 410: _ENDED},
+        statuses={
+            204: Said("The lock is released, now or before; or the place is given up."),
+            403: _NOT_YOURS,
+            404: _UNKNOWN,
+            410: _ENDED,
+        },
     ),
     Route(
         method="POST",

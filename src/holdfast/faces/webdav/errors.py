@@ -22,6 +22,7 @@ from holdfast.files import (
     StorageFailedError,
     StorageFullError,
 )
+from holdfast.live.line import GivenUpError
 from holdfast.store.protocol import StoreError, StoreFullError
 from holdfast.wire.davxml import XmlError, XmlTooLargeError
 from holdfast.wire.davxml_write import Condition
@@ -68,6 +69,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NameRefusedError, 403),
     (AccessRefusedError, 403),
     (LengthMismatchError, 400),
+    (GivenUpError, 409),
     (FilesError, 500),
     (StoreFullError, 507),
     (StoreError, 503),
