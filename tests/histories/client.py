@@ -92,14 +92,15 @@ class Chooser:
             "resource": resource,
             "scope": dice.choice(("exclusive", "exclusive", "shared")),
             "depth": "infinity" if resource == TREE[0] and dice.random() < 0.4 else "0",
-            "ttl": dice.choice((1, 1, 1, 1.5)),
+            # Long enough that a release which wakes nobody shows, where the lock is not to be left to expire.
+            "ttl": dice.choice((1, 1.5, 6)) if (releases := dice.random() < 0.93) else 1,
             "wait": dice.choice((0, 0.3, 0.6, 1, 2.5, 5)),
         }
         if dice.random() < 0.25:
             ask["id"] = f"{self._name}-{self._rounds}"
         # Who polls and gives up leaves its place behind for some time, so few do.
         polls = (1 if dice.random() < 0.04 else 1000) if "id" in ask else 1
-        acts = (dice.random() < 0.4, dice.random() < 0.93, dice.uniform(0, 0.15))
+        acts = (dice.random() < 0.4, releases, dice.uniform(0, 0.15))
         granted = self._acquired(ask, polls)
         if granted is not None:
             self._hold(granted, ask, *acts)

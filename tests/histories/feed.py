@@ -18,11 +18,13 @@ __all__ = [
     "feed_disagrees_with_clients",
     "feed_has_overlaps",
     "feed_is_slow",
+    "feed_is_sluggish",
     "feed_is_unfair",
     "feed_is_unordered",
 ]
 
 SERVICE_S = 2.0
+USUAL_S = 0.1
 LAPSED = "no sign of life from who waited"
 
 
@@ -125,16 +127,35 @@ def feed_is_unfair(history: History) -> list[str]:
 
 def feed_is_slow(history: History, service_s: float = SERVICE_S) -> list[str]:
     """Whoever is parked is granted soon after the last thing in his way has ended, or gave up before that."""
-    found: list[str] = []
+    return [
+        f"{place.begun} waited until {place.ended}, with nothing in the way for {delay:.3f} s."
+        for place, delay in _delays(history)
+        if delay > service_s
+    ]
+
+
+def feed_is_sluggish(history: History, usual_s: float = USUAL_S) -> list[str]:
+    """Half of all who are parked are granted at once, as a release wakes them, and not when somebody looks again."""
+    delays = sorted(
+        delay for place, delay in _delays(history) if place.ended is not None and place.ended.kind == "granted"
+    )
+    if len(delays) < 5 or delays[len(delays) // 2] <= usual_s:
+        return []
+    return [f"Half of {len(delays)} hand-overs took longer than {delays[len(delays) // 2]:.3f} s."]
+
+
+def _delays(history: History) -> list[tuple[_Stay, float]]:
+    """Places of parked requests, each with the seconds from the end of the last thing in its way to its own end."""
+    found: list[tuple[_Stay, float]] = []
     locks, places = _locks(history.entries), _places(history.entries)
     for place in places:
         if place.ended is None or not place.was_alive or place.ask.id in history.chosen_ids:
             continue  # who polls is not there to be served between two requests
         free_from = _free_from(place, locks, places)
-        if free_from is None or place.ended.at - free_from <= service_s:
+        if free_from is None:
             continue
         if not any(outage.start < place.ended.at and outage.end > free_from for outage in history.outages):
-            found.append(f"{place.begun} waited until {place.ended}, with nothing in the way from {free_from:.3f}.")
+            found.append((place, place.ended.at - free_from))
     return found
 
 
@@ -158,5 +179,6 @@ FEED_CHECKS = (
     feed_has_overlaps,
     feed_is_unfair,
     feed_is_slow,
+    feed_is_sluggish,
 )
 """Every check of the feed."""

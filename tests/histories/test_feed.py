@@ -13,6 +13,7 @@ from tests.histories.feed import (
     feed_disagrees_with_clients,
     feed_has_overlaps,
     feed_is_slow,
+    feed_is_sluggish,
     feed_is_unfair,
     feed_is_unordered,
 )
@@ -38,6 +39,16 @@ class Feed:
         return History(operations, outages, {}, tuple(self.entries))
 
 
+def handed_over(delay: float) -> Feed:
+    """A lock that goes from one to the next, so many seconds after each release."""
+    feed = held()
+    names = ["ann", "bob", "eve", "joe", "kim", "lea"]
+    for second, (name, other) in enumerate(itertools.pairwise(names)):
+        feed.add(10 * second + 1, "queued", other).add(10 * second + 2, "released", name)
+        feed.add(10 * second + 2 + delay, "granted", other)
+    return feed
+
+
 def held() -> Feed:
     """One lock, of ann."""
     return Feed().add(0, "granted", "ann")
@@ -48,6 +59,7 @@ GOOD = {
         held().add(1, "queued", "bob").add(2, "queued", "eve").add(3, "released", "ann").add(3, "granted", "bob")
         .add(4, "released", "bob").add(4, "granted", "eve")
     ),
+    "quick hand-overs": handed_over(0.01),
     "another resource passes": held().add(1, "queued", "bob").add(2, "granted", "eve", root="/b"),
     "one who left is passed": (
         held().add(1, "queued", "bob").add(2, "queued", "eve").add(3, "left", "bob").add(4, "released", "ann")
@@ -113,6 +125,7 @@ PLANTED: dict[str, tuple[Callable[[History], list[str]], History]] = {
         Feed().add(0, "granted", "ann", "shared").add(1, "queued", "bob").add(2, "queued", "eve", "shared")
         .add(3, "left", "bob").add(9, "granted", "eve", "shared").history(),
     ),
+    "hand-overs that take as long as looking again": (feed_is_sluggish, handed_over(1.0).history()),
     "one who waits in vain until his time is over": (
         feed_is_slow,
         held().add(1, "queued", "bob").add(2, "released", "ann").add(9, "left", "bob", reason="the wait was over").history(),
