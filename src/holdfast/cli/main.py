@@ -21,6 +21,8 @@ from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.tokens import tokens_app
 from holdfast.cli.upkeep import backup, check
 from holdfast.cli.users import users_app
+from holdfast.cli.wait import wait
+from holdfast.cli.who import who
 from holdfast.config import SettingsError
 from holdfast.files.errors import FolderUnusableError
 from holdfast.listening import ListeningError
@@ -54,6 +56,8 @@ app.command(tokens_app)
 app.command(lock)
 app.command(unlock)
 app.command(locks)
+app.command(who)
+app.command(wait)
 app.command(check)
 app.command(backup)
 

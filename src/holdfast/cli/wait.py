@@ -1,0 +1,134 @@
+"""`holdfast wait`: until nobody holds a file of this machine, or what is at a URL.
+
+Owns: the command, how often it looks at a local file, and what is shown meanwhile. Must not know: how locks are found; when to look at a server
+again, which is the client's policy.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from holdfast.cli.contenders import Contender, sentence
+from holdfast.cli.credentials import UserFlag, is_url
+from holdfast.cli.remote import Remote, RemoteLook, connected
+from holdfast.cli.spans import parse_seconds
+from holdfast.cli.terminal import warn
+from holdfast.cli.who import TargetArgument, look_local
+from holdfast.client.errors import ClientError
+from holdfast.client.probing import Watch
+
+__all__ = ["TIMED_OUT", "Progress", "progress", "wait"]
+
+TIMED_OUT: Final = 1
+"""The exit code where the time is over, as flock(1) has it."""
+
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 1.0
+_CALM: Final = 10  # a look takes at most a tenth of the time
+_SLICE_S: Final = 20.0  # how long one thing is watched before all is looked at anew
+_BLIND_PAUSE_S: Final = 2.0
+
+
+class Progress:
+    """What is shown while one waits; nothing where nobody looks at it."""
+
+    def __init__(self, status: Status | None) -> None:
+        """`status` is what is updated."""
+        self._status = status
+        self._begun = time.monotonic()
+
+    def tell(self, found: list[Contender]) -> None:
+        """Who is in the way now."""
+        if self._status is not None and found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            waited = time.monotonic() - self._begun
+            self._status.update(escape(f"{sentence(found[0], datetime.now(UTC))}{more} - waiting for {waited:.0f} s"))
+
+
+@contextmanager
+def progress() -> Generator[Progress]:
+    """Show who is in the way on standard error for the block, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield Progress(None)
+        return
+    with Console(stderr=True, highlight=False).status("Waiting ...") as status:
+        yield Progress(status)
+
+
+def wait(
+    target: TargetArgument,
+    /,
+    *,
+    timeout: Annotated[str | None, Parameter(help="How long at most: 30s, 10m, 1h; default: for ever.")] = None,
+    user: UserFlag = None,
+) -> int:
+    """Wait until nobody holds TARGET: a file of this machine, or what is at a URL.
+
+    On a terminal it shows who is in the way meanwhile. That nobody holds it is true
+    at this moment only: to have it for yourself, `holdfast lock --wait`, or
+    `holdfast run`. Exit codes: 0 it is free, 1 the time is over, 2 a mistake.
+
+    For example:
+
+        holdfast wait app.db && sqlite3 app.db .backup
+        holdfast wait --timeout 10m https://dav.example.org/team/plan.odt
+    """
+    seconds = float("inf") if timeout is None else parse_seconds(timeout, "--timeout")
+    ends_at = time.monotonic() + seconds
+    with progress() as shown:
+        left = _wait_remote(target, user, ends_at, shown) if is_url(target) else _wait_local(target, ends_at, shown)
+    if not left:
+        return 0
+    for one in left:
+        warn(f"{sentence(one, datetime.now(UTC))}.", label="Still held:")
+    return TIMED_OUT
+
+
+def _wait_local(target: str, ends_at: float, shown: Progress) -> list[Contender]:
+    """Those who are still in the way when the time is over."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        begun = time.monotonic()
+        found = [one for one in look_local(target).holders if one.is_in_the_way]
+        now = time.monotonic()
+        if not found or now >= ends_at:
+            return found
+        shown.tell(found)
+        time.sleep(min(max(pause, _CALM * (now - begun)), ends_at - now))
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _wait_remote(target: str, user: str | None, ends_at: float, shown: Progress) -> list[Contender]:
+    with connected(target, user) as remote:
+        look = remote.look()
+        while look.contenders:
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                return list(look.contenders)
+            shown.tell(list(look.contenders))
+            outcome = remote.watch(look, min(left, _SLICE_S))
+            if outcome is Watch.BLIND:
+                time.sleep(min(_BLIND_PAUSE_S, max(0.0, ends_at - time.monotonic())))
+            look = _look_again(remote, ends_at) or look
+        return []
+
+
+def _look_again(remote: Remote, ends_at: float) -> RemoteLook | None:
+    """None where the server gives no answer just now, which one that starts again makes good."""
+    try:
+        return remote.look()
+    except ClientError:
+        if time.monotonic() >= ends_at:
+            raise
+        time.sleep(_BLIND_PAUSE_S)
+        return None
