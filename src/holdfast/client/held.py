@@ -366,7 +366,8 @@ class AsyncLostSignal:
         """Wait until the lock is lost; at its deadline also where nothing refreshes it any more."""
         while not self.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._event.wait(), max(0.01, min(self._held.expires_in, _LONGEST_NAP)))
+                async with asyncio.timeout(max(0.01, min(self._held.expires_in, _LONGEST_NAP))):
+                    await self._event.wait()
 
     def _set(self) -> None:
         # A loss may be noticed on another thread, by somebody's `state` or `ensure`.

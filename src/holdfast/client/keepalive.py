@@ -226,8 +226,10 @@ class AsyncKeepAlive:
                 raise
 
     async def _turn(self) -> None:
+        # Not asyncio.wait_for, which loses a cancellation that comes together with the event (until Python 3.12).
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), self._kept.nap())
+            async with asyncio.timeout(self._kept.nap()):
+                await self._changed.wait()
         self._changed.clear()
         batch = self._kept.batch()
         for held in filter(_is_over, self._kept.all()):
