@@ -115,7 +115,9 @@ def test_a_long_body_is_kept_to_a_bound():
     assert len(ClientResponse.of((207, {}, b"x" * 10_000_000, URL)).body) == MAX_MULTISTATUS
 
 
-@pytest.mark.parametrize("encoding, packed", [("gzip", gzip.compress(BODY)), ("deflate", zlib.compress(BODY))])
+@pytest.mark.parametrize(
+    "encoding, packed", [("gzip", gzip.compress(BODY)), ("deflate", zlib.compress(BODY))], ids=["gzip", "deflate"]
+)
 def test_a_compressed_body_is_read(encoding, packed):
     response = of_httpx(content=None, stream=httpx.ByteStream(packed), headers={"Content-Encoding": encoding})
     assert read_locked(response).holder == "Ada"
