@@ -44,7 +44,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Said:
-    """What it answers."""
+    """What it answers; status 0 is no answer, and the end of the connection."""
 
     status: int
     body: bytes = b""
@@ -82,6 +82,9 @@ def scripted(answer: Callable[[Heard], Said]) -> Iterator[Scripted]:
             heard = Heard(self.command, self.path, self.headers, body)
             served.heard.append(heard)
             said = answer(heard)
+            if not said.status:
+                self.close_connection = True
+                return
             self.send_response(said.status)
             for name, value in said.headers.items():
                 self.send_header(name, value)

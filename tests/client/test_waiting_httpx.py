@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+import trio
 
 from holdfast.client.drivers import WaitCancelledError
 from holdfast.client.errors import LockedError
@@ -121,16 +122,48 @@ def test_five_tasks_read_change_and_write_without_a_lock_of_their_own_and_none_l
 
 
 def test_a_write_goes_through_as_soon_as_the_lock_is_released(served: Served) -> None:
+    """The server's events tell: the next look would be after half a minute, and its Retry-After is a whole one."""
+    holder = served.anonymous
+    for delay in (0.0, 0.4):
+        token = holder.locked(PLAN)
+        end = threading.Timer(delay, holder.unlock, (PLAN, token))
+        policy = WaitPolicy(deadline=90, floor=30, cap=30, on_wait=meanwhile(end.start))
+        with client(served, policy) as http:
+            http.get(PLAN)
+            began = time.monotonic()
+            answer = http.put(PLAN, content=b"mine")
+        end.join()
+        assert answer.status_code == 204
+        assert answer.extensions["holdfast"].attempts == 2
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_tasks_hear_of_the_release_too(served: Served, loop: str) -> None:
     holder = served.anonymous
     token = holder.locked(PLAN)
-    policy = WaitPolicy(deadline=20, on_wait=meanwhile(lambda: holder.unlock(PLAN, token)))
-    with client(served, policy) as http:
+    end = threading.Timer(0.2, holder.unlock, (PLAN, token))
+    policy = WaitPolicy(deadline=90, floor=30, cap=30, on_wait=meanwhile(end.start))
+
+    async def main() -> httpx.Response:
+        async with httpx.AsyncClient(transport=AsyncWaitTransport(policy), base_url=served.url) as http:
+            await http.get(PLAN)
+            return await http.put(PLAN, content=b"mine")
+
+    began = time.monotonic()
+    answer = asyncio.run(main()) if loop == "asyncio" else trio.run(main)
+    end.join()
+    assert answer.status_code == 204
+    assert time.monotonic() - began < 5
+
+
+def test_whoever_listens_stops_at_the_deadline(served: Served) -> None:
+    served.anonymous.locked(PLAN, timeout="Second-3600")
+    with client(served, WaitPolicy(deadline=1.3)) as http:
         http.get(PLAN)
         began = time.monotonic()
-        answer = http.put(PLAN, content=b"mine")
-    assert answer.status_code == 204
-    assert answer.extensions["holdfast"].attempts == 2
-    assert time.monotonic() - began < 5, "a Retry-After of a minute is not slept where the lock's events tell"
+        assert http.put(PLAN, content=b"mine").extensions["holdfast"].gave_up is GaveUp.DEADLINE
+        assert 1.2 < time.monotonic() - began < 5
 
 
 def test_the_holders_change_is_not_overwritten_after_the_wait(served: Served) -> None:

@@ -355,3 +355,25 @@ def test_a_server_that_says_it_held_the_line_and_did_not_is_not_hammered() -> No
     with scripted(in_turn(said)) as served, client(served, policy, manual) as http:
         assert http.request("LOCK", "/a", content=b"<lockinfo/>").status_code == 423
     assert len(served.heard) < 30
+
+
+def test_a_look_that_the_network_loses_is_repeated() -> None:
+    manual = ManualTime()
+    looks = [Said(207, discovered(activelock())), Said(0), Said(0), Said(207, discovered())]
+
+    def answer(heard: Heard) -> Said:
+        if heard.method == "PROPFIND":
+            return looks.pop(0)
+        return Said(423, DAV_423) if looks else Said(204)
+
+    with scripted(answer) as served, client(served, OVERWRITE, manual) as http:
+        assert http.put("/a", content=b"x").status_code == 204
+    assert served.methods() == ["PUT", *["PROPFIND"] * 4, "PUT"]
+
+
+def test_a_request_that_the_network_loses_is_the_callers_to_repeat() -> None:
+    manual = ManualTime()
+    with scripted(in_turn(Said(423), Said(0))) as served, client(served, OVERWRITE, manual) as http:
+        with pytest.raises(httpx.RemoteProtocolError):
+            http.put("/a", content=b"x")
+    assert served.methods() == ["PUT", "PUT"]

@@ -129,8 +129,10 @@ def run_sync(
         outcome: T = stop.value
         return outcome
     finally:
-        streams.close()
-        flow.close()
+        try:
+            streams.close()
+        finally:
+            flow.close()
 
 
 async def run_async(
@@ -180,8 +182,10 @@ async def run_async(
         outcome: T = stop.value
         return outcome
     finally:
-        await streams.close()
-        flow.close()
+        try:
+            await streams.close()
+        finally:
+            flow.close()
 
 
 class _Streams:
