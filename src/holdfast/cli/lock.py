@@ -1,7 +1,8 @@
-"""`holdfast lock` and `holdfast unlock`: close a tree for maintenance, and open it again.
+"""`holdfast lock` and `holdfast unlock`: close a tree for maintenance, and open it again; for a URL, lock what is there.
 
-Owns: the flags, what is said about locks in the way, and the exit codes. Must not know: how a lock is granted or
-broken. The lock is an ordinary one in the store, so every face of a running server refuses changes at once.
+Owns: the flags, which of them belong to which form, and of the form for a served folder what is said about locks in the way. Must not know: how
+a lock is granted or broken; servers (`remote_locks`). The lock is an ordinary one in the store, so every face of a running server refuses
+changes at once.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from holdfast.access.passwords import UnusableNameError, check_name
+from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text, parse_span, parse_until
 from holdfast.cli.locks import (
     FolderArgument,
@@ -30,6 +32,8 @@ from holdfast.cli.locks import (
     opened,
     parse_path,
 )
+from holdfast.cli.remote_locks import IN_THE_WAY, NOT_LOCKED, LockWish, TokenFlag, break_, lock_url, unlock_url
+from holdfast.cli.spans import parse_seconds
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Event, Face, Lock, LockScope
@@ -39,16 +43,13 @@ from holdfast.service import AcquireRequest, Claim
 
 __all__ = ["IN_THE_WAY", "NOT_LOCKED", "lock", "unlock"]
 
-NOT_LOCKED: Final = 1
-"""The exit code of `unlock` where nothing was locked at the path."""
-
-IN_THE_WAY: Final = 4
-"""The exit code where others' locks are in the way, and nothing was changed."""
-
 _MOST_SHOWN: Final = 20
 
 PathArgument = Annotated[
-    str, Parameter(help="What to close, as clients name it: / is everything, /dav/plans a collection in the folder.")
+    str,
+    Parameter(
+        help="What to close, as clients name it: / is everything, /dav/plans a collection in the folder. Or a URL: what to lock there."
+    ),
 ]
 
 
@@ -73,18 +74,29 @@ def lock(
     folder: FolderArgument = None,
     /,
     *,
-    reason: Annotated[str, Parameter(help="Why; everyone who is refused reads it.")],
+    reason: Annotated[
+        str | None, Parameter(help="Why; everyone who is refused reads it. Needed but for a URL.")
+    ] = None,
     until: Annotated[
         str | None, Parameter(help="When it ends by itself: 22:00 (the next one), or 2026-11-22T22:00; local time.")
     ] = None,
     span: Annotated[
-        str | None, Parameter(name="--for", help="After how long it ends by itself: 90m, 2h, 1d (m, h, d, w).")
+        str | None,
+        Parameter(name="--for", help="After how long it ends by itself: 90m, 2h, 1d (m, h, d, w; for a URL s too)."),
     ] = None,
     force: Annotated[
         bool,
         Parameter(name="--break", help="End the locks in the way, for this reason.", negative="", show_default=False),
     ] = False,
     state: StateFlag = None,
+    wait: Annotated[str | None, Parameter(help="URL: how long to wait in line for it: 30s, 10m.")] = None,
+    shared: Annotated[
+        bool, Parameter(help="URL: others may have shared locks too.", negative="", show_default=False)
+    ] = False,
+    deep: Annotated[
+        bool, Parameter(help="URL: with everything in the collection.", negative="", show_default=False)
+    ] = False,
+    user: UserFlag = None,
     json: JsonFlag = False,
 ) -> int:
     """Close PATH and everything below for maintenance: whoever would change it is refused with 423 and the reason.
@@ -93,12 +105,33 @@ def lock(
     `holdfast unlock` or the end that was set. Its holder is you, by your login
     name. Exit codes: 0 closed, 2 a mistake, 4 other locks are in the way.
 
+    With a URL in place of PATH it locks what is there, on a Holdfast server or any
+    other WebDAV server, and writes the lock's token, which is remembered too.
+
     For example:
 
         holdfast lock / --reason "Upgrade" --until 22:00
         holdfast lock /dav/plans /srv/team --reason "Audit" --for 2h --break
         holdfast unlock /
+        holdfast lock --wait 10m --for 1h https://dav.example.org/team/plan.odt
     """
+    if is_url(path):
+        _refuse_flags({"DIR": folder is not None, "--state": state is not None}, "a path of a served folder")
+        wish = LockWish(
+            ttl=_seconds(until, span),
+            wait=0.0 if wait is None else parse_seconds(wait, "--wait"),
+            is_shared=shared,
+            is_deep=deep,
+            reason=(reason or "").strip(),
+            force=force,
+        )
+        if force and not wish.reason:
+            raise CommandError("--break needs --reason: the holder is told why.")
+        return lock_url(path, wish, user, json=json)
+    flags = {"--wait": wait is not None, "--shared": shared, "--deep": deep, "--user": user is not None}
+    _refuse_flags(flags, "a URL")
+    if reason is None:
+        raise CommandError("--reason is missing: say why, since everyone who is refused reads it.")
     resource = parse_path(path)
     if not reason.strip():
         raise CommandError("--reason is empty: say why, since everyone who is refused reads it.")
@@ -135,8 +168,12 @@ def unlock(
         bool,
         Parameter(name="--break", help="End every lock at PATH, whoever holds it.", negative="", show_default=False),
     ] = False,
-    reason: Annotated[str, Parameter(help="Why a lock is broken; its holder is told. Needed with --break.")] = "",
+    reason: Annotated[
+        str | None, Parameter(help="Why a lock is broken; its holder is told. Needed with --break.")
+    ] = None,
     state: StateFlag = None,
+    lock_token: TokenFlag = None,
+    user: UserFlag = None,
     json: JsonFlag = False,
 ) -> int:
     """End the maintenance of PATH: the locks that `holdfast lock` put there, whoever ran it.
@@ -145,13 +182,23 @@ def unlock(
     are not touched. Exit codes: 0 open again, 1 nothing was locked there, 2 a
     mistake, 4 only locks of clients are there.
 
+    With a URL in place of PATH it ends your own lock there, which `holdfast lock`
+    took. Exit codes as above, 1 too where that lock had ended by itself before.
+
     For example:
 
         holdfast unlock /
         holdfast unlock /dav/plan.odt /srv/team --break --reason "Alice is on leave"
+        holdfast unlock https://dav.example.org/team/plan.odt
     """
+    reason = (reason or "").strip()
+    if is_url(path):
+        _refuse_flags({"DIR": folder is not None, "--state": state is not None}, "a path of a served folder")
+        if force:
+            return break_(path, reason=reason, user=user, json=json)
+        return unlock_url(path, lock_token, user, json=json)
+    _refuse_flags({"--user": user is not None}, "a URL")
     resource = parse_path(path)
-    reason = reason.strip()
     if force and not reason:
         raise CommandError("--break needs --reason: the holder is told why.")
     with opened(folder, state) as standing:
@@ -170,6 +217,24 @@ def unlock(
                 say(escape(f"Ended: {describe_lock(one, standing, 'had locked')}"))
             _tell_rest(resource, standing, left, is_done=bool(ended))
         return 0 if ended else IN_THE_WAY if left else NOT_LOCKED
+
+
+def _refuse_flags(given: Mapping[str, bool], form: str) -> None:
+    """What was typed beside a target of the other form would have no effect."""
+    for name, is_given in given.items():
+        if is_given:
+            msg = f"{name} goes with {form} alone: leave it out."
+            raise CommandError(msg)
+
+
+def _seconds(until: str | None, span: str | None) -> float | None:
+    """For how long a URL is to be locked; None for the usual time."""
+    if until is not None and span is not None:
+        raise CommandError("--until and --for both set the end: leave one of them out.")
+    if span is not None:
+        return max(1.0, parse_seconds(span, "--for"))
+    now = datetime.now(UTC)
+    return None if until is None else (parse_until(until, "--until", now) - now).total_seconds()
 
 
 def _request(resource: ResourcePath, reason: str, ttl: timedelta | None) -> AcquireRequest:

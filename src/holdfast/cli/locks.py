@@ -16,6 +16,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.markup import escape
 
+from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text
 from holdfast.cli.terminal import CommandError, say
 from holdfast.cli.upkeep import _places
@@ -156,23 +157,47 @@ def parse_path(text: str) -> ResourcePath:
 
 
 def locks(
-    folder: FolderArgument = None,
+    folder: Annotated[
+        str | None,
+        Parameter(
+            name="DIR", help="The served folder; default: the current folder. Or a URL, for the locks of a server."
+        ),
+    ] = None,
     /,
     *,
     under: Annotated[str, Parameter(help="Only locks at and below this path.")] = "/",
     state: StateFlag = None,
+    watch: Annotated[
+        bool, Parameter(help="URL: follow what happens to locks, until Ctrl-C.", negative="", show_default=False)
+    ] = False,
+    user: UserFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """List the locks that are held, whether or not the server runs: what, who, since and until when.
 
-    Times are this machine's. Lock tokens are not shown.
+    Times are this machine's. Lock tokens are not shown. With a URL in place of DIR
+    the server is asked: for what is locked at and below it (Holdfast), or for the
+    locks on it (other WebDAV servers, which have no list).
 
     For example:
 
         holdfast locks /srv/team
         holdfast locks --under /dav/plans --state /var/lib/holdfast --json
+        holdfast locks --watch http://127.0.0.1:4230/
     """
-    path = parse_path(under)
+    if folder is not None and is_url(folder):
+        if state is not None or under != "/":
+            raise CommandError("--under and --state go with a served folder: a URL says itself what is asked for.")
+        from holdfast.cli.remote_locks import list_url, watch_url
+
+        (watch_url if watch else list_url)(folder, user, json=json)
+        return
+    if watch:
+        raise CommandError("--watch follows a running server: name its URL in place of its folder.")
+    _list_state(None if folder is None else Path(folder), parse_path(under), state, json=json)
+
+
+def _list_state(folder: Path | None, path: ResourcePath, state: Path | None, *, json: bool) -> None:
     with opened(folder, state) as standing:
         found = standing.find(Filter(under=path))
         if json:
