@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from holdfast.client.drivers import AsyncSleep, Sleeper, SyncSleep, async_sleep, run_async, run_sync
@@ -209,7 +210,7 @@ class _AsyncStream:
         return b""
 
     async def close(self) -> None:
-        await self._response.aclose()
+        await _close(self._response, self._pieces)
 
 
 def _send(call: Call, below: Any, asked: ClientRequest) -> ClientResponse:
@@ -247,7 +248,7 @@ async def _send_async(call: Call, below: Any, asked: ClientRequest) -> ClientRes
                 raw += piece
             is_whole = len(raw) <= room or response.status_code == 423
             if is_whole:
-                await response.stream.aclose()
+                await _close(response, pieces)
             call.put_back(response, raw, None if is_whole else pieces, is_async=True)
         answer = call.arrived(asked, response, raw)
         is_kept = isinstance(asked, OwnRequest)
@@ -255,6 +256,18 @@ async def _send_async(call: Call, below: Any, asked: ClientRequest) -> ClientRes
     finally:
         if not is_kept:
             await response.aclose()
+
+
+async def _close(response: Any, pieces: AsyncIterator[bytes]) -> None:
+    """End a body that was perhaps not read to its end.
+
+    The generators below are run to their end, which comes at once on a closed connection: trio warns of any that is not.
+    """
+    await response.stream.aclose()
+    if response.extensions.get("http_version") in {b"HTTP/1.1", b"HTTP/1.0"}:
+        with suppress(Exception):
+            while await anext(pieces, None) is not None:
+                pass
 
 
 def _refuse_layer_above(request: httpx.Request) -> None:
