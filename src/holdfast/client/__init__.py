@@ -10,15 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from holdfast.client.adapter_requests import WaitAdapter, waited_for
     from holdfast.client.details import KnownLock, LockedDetails, LockedKind
+    from holdfast.client.drivers import Sleeper, WaitCancelledError
     from holdfast.client.errors import ClientError, LockedError, LockLostError, LostReason, NotReplayableError
     from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
+    from holdfast.client.layers import RetryLayerError
+    from holdfast.client.policy import Budget, GaveUp, Stale, Waiting, WaitPolicy
     from holdfast.client.reading import raise_for_locked, read_locked
+    from holdfast.client.transport_httpx import AsyncWaitTransport, WaitTransport
+    from holdfast.client.versions import UnknownVersionError
+    from holdfast.client.waiting import Waited
 
 __all__ = [
+    "AsyncWaitTransport",
+    "Budget",
     "ClientError",
     "ClientRequest",
     "ClientResponse",
+    "GaveUp",
     "Headers",
     "KnownLock",
     "LockLostError",
@@ -27,12 +37,30 @@ __all__ = [
     "LockedKind",
     "LostReason",
     "NotReplayableError",
+    "RetryLayerError",
+    "Sleeper",
+    "Stale",
+    "UnknownVersionError",
+    "WaitAdapter",
+    "WaitCancelledError",
+    "WaitPolicy",
+    "WaitTransport",
+    "Waited",
+    "Waiting",
     "raise_for_locked",
     "read_locked",
+    "waited_for",
 ]
 
 # Where each public name lives.
 _HOMES: Final = {
+    "adapter_requests": ("WaitAdapter", "waited_for"),
+    "drivers": ("Sleeper", "WaitCancelledError"),
+    "layers": ("RetryLayerError",),
+    "policy": ("Budget", "GaveUp", "Stale", "WaitPolicy", "Waiting"),
+    "transport_httpx": ("AsyncWaitTransport", "WaitTransport"),
+    "versions": ("UnknownVersionError",),
+    "waiting": ("Waited",),
     "details": ("KnownLock", "LockedDetails", "LockedKind"),
     "errors": ("ClientError", "LockLostError", "LockedError", "LostReason", "NotReplayableError"),
     "exchange": ("ClientRequest", "ClientResponse", "Headers"),

@@ -30,7 +30,11 @@ T = TypeVar("T")
 
 
 class WaitCancelledError(ClientError):
-    """A wait was cancelled from another thread, with `Sleeper.cancel`; the request was not sent again."""
+    """A wait was cancelled from another thread, with `Sleeper.cancel`; the request was not sent again.
+
+    >>> issubclass(WaitCancelledError, ClientError)
+    True
+    """
 
 
 class SyncSleep(Protocol):

@@ -99,6 +99,10 @@ class Waiting:
 
     `waited` and `left` are the seconds since the first refusal and until the deadline. `delay` is after how many
     seconds the lock is looked at, or the request sent, again; 0 where the server tells at once when it is free.
+
+    >>> policy = WaitPolicy(on_wait=lambda waiting: print(f"{waiting.details.holder} has it, {waiting.left:.0f} s left"))
+    >>> policy.on_wait(Waiting("PUT", "http://dav.example/a", LockedDetails(status=423), 0.0, 60.0, 1, 2.5))
+     has it, 60 s left
     """
 
     method: str
