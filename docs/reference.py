@@ -21,7 +21,7 @@ from holdfast.cli.main import app
 from holdfast.config import Setting, describe_settings
 
 DOCS: Final = Path(__file__).parent
-_FLAG_OF: Final = {"users_file": "--users", "folder": "DIR"}
+_FLAG_OF: Final = {"users_file": "--users", "folder": "DIR", "host_names": "--host-name"}
 """Settings whose flag has another name."""
 
 
@@ -32,8 +32,8 @@ def settings_page() -> str:
     return (
         "# Settings\n\n"
         "Made by `docs/reference.py` from `holdfast.config.Settings`. A value outside of its range is refused with a plain\n"
-        "sentence before anything starts. A setting without a flag has its default under `holdfast serve`; a program that\n"
-        "builds `Settings` itself can choose it.\n\n"
+        "sentence before anything starts. Settings without a flag are given to `holdfast serve` in a TOML file, one on a line,\n"
+        "as `max_connections = 5000`: `holdfast serve DIR --settings holdfast.toml`.\n\n"
         "| setting | flag | default | range | what it is |\n|---|---|---|---|---|\n" + rows
     )
 

@@ -167,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     max_connections: Annotated[
         Count, Meta(description="Connections open at once in each process; one more is answered 503.")
-    ] = 1_000
+    ] = 4_000
     max_streams: Annotated[
         Count, Meta(description="Event streams open at once in each process, of its connections; one more: 503.")
     ] = 2_000

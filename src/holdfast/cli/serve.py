@@ -27,8 +27,9 @@ from holdfast.access.tokens import PRINCIPAL_PREFIX
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting
 from holdfast.cli.neighbour import is_holdfast
+from holdfast.cli.settings_file import read_settings_file
 from holdfast.cli.terminal import CommandError, say, warn
-from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, LogFormat, Settings, SettingsError
+from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, LogFormat, Settings, SettingsError, describe_settings
 from holdfast.core.access import Grant, Role
 from holdfast.listening import PortInUseError, is_everywhere, is_loopback_only
 from holdfast.state import FolderClaim, StateFolder
@@ -44,9 +45,10 @@ def serve(
         str, Parameter(help="Address or name to listen on; 0.0.0.0 is every network of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = DEFAULT_PORT,
-    host_name: Annotated[
+    host_names: Annotated[
         list[str] | None,
         Parameter(
+            name="--host-name",
             help="NAME that a server without users answers to, beside localhost, as behind a proxy; may be repeated.",
             negative="",
         ),
@@ -76,6 +78,9 @@ def serve(
     ] = False,
     max_locks: Annotated[int, Parameter(help="Locks kept in all; one more is refused.")] = 1_000_000,
     max_locks_per_principal: Annotated[int, Parameter(help="Locks kept for one user; one more is refused.")] = 10_000,
+    settings: Annotated[
+        Path | None, Parameter(help="TOML file of further settings, those without a flag: max_connections = 5000")
+    ] = None,
 ) -> None:
     r"""Serve the folder DIR over WebDAV, with locks that hold.
 
@@ -96,12 +101,13 @@ def serve(
         holdfast serve /srv/team --host 0.0.0.0 --users team.json \
             --tls-cert cert.pem --tls-key key.pem
     """
+    further = {} if settings is None else read_settings_file(settings, _flags())
     with _naming_flags():
-        settings = Settings(
+        chosen = Settings(
             folder=_checked_folder(folder),
             state=None if state is None else state.expanduser().resolve(),
             host=host,
-            host_names=tuple(host_name or ()),
+            host_names=tuple(host_names or ()),
             port=port,
             users_file=None if users is None else users.expanduser().resolve(),
             tls_cert=None if tls_cert is None else tls_cert.expanduser().resolve(),
@@ -112,13 +118,21 @@ def serve(
             access_log=access_log,
             max_locks=max_locks,
             max_locks_per_principal=max_locks_per_principal,
+            **further,  # type: ignore[arg-type]
         )
-    _check_placement(settings)
-    _check_tls(settings)
+    _check_placement(chosen)
+    _check_tls(chosen)
     listed = _listed_users(user or [])
-    names = _user_names(settings, listed)
-    _check_reach(settings, names)
-    _start(settings, listed, names)
+    names = _user_names(chosen, listed)
+    _check_reach(chosen, names)
+    _start(chosen, listed, names)
+
+
+def _flags() -> dict[str, str]:
+    """The flag of each setting that has one."""
+    flags = {name: "--" + name.replace("_", "-") for name in inspect.signature(serve).parameters}
+    others = {"folder": "DIR", "host_names": "--host-name", "users_file": "--users"}
+    return {setting.name: flags[setting.name] for setting in describe_settings() if setting.name in flags} | others
 
 
 @contextmanager
