@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,6 +13,7 @@ from holdfast.client.errors import LockLostError, LostReason
 from holdfast.client.held import AsyncHeld, Grant, Held, HeldLock
 from holdfast.client.holding import Failed, HoldState, Loss, Outcome, Refreshed
 from holdfast.client.keepalive import AsyncKeepAlive, KeepAlive
+from tests.client.waiting import come, until
 
 
 class Clock:
@@ -58,20 +58,6 @@ class Server:
     def until_asked(self, times: int) -> None:
         with self.called:
             assert self.called.wait_for(lambda: len(self.asked) >= times, 20)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what must come."""
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.001)
-
-
-async def come(is_so: Callable[[], bool]) -> None:
-    """The same on a loop."""
-    while not is_so():  # noqa: ASYNC110 - what is waited for is no event of the loop
-        await asyncio.sleep(0.001)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ __all__ = ["Acquisition", "Ask", "BreakFirst", "Endpoint", "Mine", "granted_seco
 
 _SLICE_S: Final = 50.0
 _GRACE_S: Final = 10.0
+_HELD_LINE_S: Final = 0.5  # an answer that comes sooner was not waited for
 _PATIENCE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 2.0
 _TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -242,7 +243,7 @@ class Acquisition:
                     attempts=self.attempts,
                 )
             )
-        if answered_at - asked_at < 1.0:  # not let into the line: it is full, or the server is being stopped
+        if answered_at - asked_at < _HELD_LINE_S:  # not let into the line: it is full, or the server is being stopped
             yield from sleep(min(left, max(0.5, retry_seconds(response)) * _spread()))
 
     def _restart(self, error: Exception) -> None:

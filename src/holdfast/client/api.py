@@ -274,7 +274,7 @@ class Client:
 
     def release_one(self, held: HeldLock) -> Loss | None:
         """For Held: give one lock back."""
-        return self._run(release(self._endpoint, held.id, held.token))
+        return self._run(release(self._endpoint, held.id, held.token, held.holding.release_for(self._now())))
 
     def forget(self, held: HeldLock) -> None:
         """For Held: refresh it no more."""

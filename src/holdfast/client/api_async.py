@@ -215,7 +215,7 @@ class AsyncClient:
 
     async def release_one(self, held: HeldLock) -> Loss | None:
         """For AsyncHeld: give one lock back."""
-        return await self._run(release(self._endpoint, held.id, held.token))
+        return await self._run(release(self._endpoint, held.id, held.token, held.holding.release_for(self._now())))
 
     def forget(self, held: HeldLock) -> None:
         """For AsyncHeld: refresh it no more."""

@@ -320,7 +320,7 @@ class DavLock:
 
     def release_one(self, held: HeldLock) -> Loss | None:
         """For Held: give the lock back."""
-        return self._run(release_dav(self._options.ask, held.token))
+        return self._run(release_dav(self._options.ask, held.token, held.holding.release_for(self._now())))
 
     def forget(self, held: HeldLock) -> None:
         """For Held: refresh it no more, and send its token no more."""
@@ -445,7 +445,7 @@ class AsyncDavLock:
 
     async def release_one(self, held: HeldLock) -> Loss | None:
         """For AsyncHeld: give the lock back."""
-        return await self._run(release_dav(self._options.ask, held.token))
+        return await self._run(release_dav(self._options.ask, held.token, held.holding.release_for(self._now())))
 
     def forget(self, held: HeldLock) -> None:
         """For AsyncHeld: refresh it no more, and send its token no more."""

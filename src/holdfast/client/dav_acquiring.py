@@ -42,6 +42,7 @@ __all__ = ["DavAcquisition", "DavAsk", "refresh_dav", "release_dav"]
 
 _SLICE_S: Final = 50.0
 _GRACE_S: Final = 10.0
+_HELD_LINE_S: Final = 0.5  # an answer that comes sooner was not waited for
 _PATIENCE_S: Final = 5.0
 _UNTOLD_S: Final = 60.0  # what is taken for granted where a server tells no time
 _MARK: Final = "urn:holdfast:attempt"
@@ -219,7 +220,7 @@ class DavAcquisition:
         if hopeless(self._policy, details, left=left) is not None or self._attempts >= self._policy.attempts:
             waited = at - self._begun if self._ask.wait else 0.0
             raise LockedError(details, response, waited=waited, attempts=self._attempts)
-        if parse_prefer(response.headers.get("preference-applied")).wait and at - asked_at >= 1.0:
+        if parse_prefer(response.headers.get("preference-applied")).wait and at - asked_at >= _HELD_LINE_S:
             return  # it held the line, which is longer than one request
         delay = max(backoff(self._policy, waits=self._waits, chance=self._chance()), details.retry_after or 0.0)
         delay = min(delay, left)

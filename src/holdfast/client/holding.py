@@ -28,6 +28,8 @@ _LOOK_AFTER: Final = 60.0  # seconds; a lock without end is asked for so often, 
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_TRY: Final = 10.0
 _SHORTEST_TRY: Final = 0.2
+_LONGEST_RELEASE: Final = 5.0
+_SHORTEST_RELEASE: Final = 0.5
 
 
 class HoldState(enum.StrEnum):
@@ -145,6 +147,11 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     def try_for(self, now: float) -> float:
         """How many seconds a refresh that is begun now may take: half of what is left, so that there is a second try."""
         return min(_LONGEST_TRY, max(_SHORTEST_TRY, self.left(now) / 2))
+
+    def release_for(self, now: float) -> float:
+        """How many seconds a release may be tried for: no longer than the lock would last, and shortly where it is lost."""
+        left = 0.0 if self.loss is not None else self.deadline - now
+        return min(_LONGEST_RELEASE, max(_SHORTEST_RELEASE, left))
 
     def after(self, outcome: Outcome, now: float) -> Holding:
         """What is known once a refresh has had this outcome."""

@@ -9,8 +9,8 @@ Redirects are not followed: a lock token, or a name and password, would go where
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -186,12 +186,12 @@ class AsyncSender(_Adapter):
             finally:
                 await response.aclose()
 
-    async def open(self, request: ClientRequest) -> Any:
-        """Send, and return the library's response as soon as its head is there; it is the caller's to close."""
+    @asynccontextmanager
+    async def stream(self, request: ClientRequest) -> AsyncGenerator[Any]:
+        """As `Sender.stream`."""
         with self._translated(request):
-            return await self._http.send(self._built(request), stream=True, follow_redirects=False, **self._options)
-
-    @property
-    def failures(self) -> tuple[type[Exception], ...]:
-        """What reading on from an open response raises where the connection breaks."""
-        return (self._library.TransportError, self._library.DecodingError)
+            response = await self._http.send(self._built(request), stream=True, follow_redirects=False, **self._options)
+            try:
+                yield response
+            finally:
+                await response.aclose()
