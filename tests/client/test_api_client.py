@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -392,6 +393,19 @@ class TestABadNetwork:
                     held.refresh()
                     assert held.state is HoldState.HELD
                     held.release()
+
+    @pytest.mark.process
+    def test_a_server_that_hangs_for_a_while_is_a_risk_and_then_made_good(self, tmp_path: Path) -> None:
+        """SIGSTOP of the server: the refresh is given up in time for another one, and that comes through."""
+        folder = tmp_path / "served"
+        folder.mkdir()
+        with ServerProcess.start(folder, tmp_path / "log", "--durability", "crash") as server:
+            with client_of("http://{}:{}".format(*server.address)) as client, client.lock("/a", ttl=4) as held:
+                server.process.send_signal(signal.SIGSTOP)
+                until(lambda: held.state is HoldState.AT_RISK and held.error is not None)
+                held.ensure()
+                server.process.send_signal(signal.SIGCONT)
+                until(lambda: held.state is HoldState.HELD)
 
     def test_a_server_that_forgot_the_lock_is_told_as_such(self, tmp_path: Path) -> None:
         for name in ("one", "two"):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.client.api import Client
 from holdfast.client.dav import AsyncDavLock, DavLock
 from holdfast.client.dav_acquiring import DavAsk, refresh_dav
 from holdfast.client.drivers import run_sync
@@ -20,6 +21,7 @@ from holdfast.client.holding import Failed, HoldState, Loss, Refreshed
 from holdfast.client.policy import Waiting, WaitPolicy
 from holdfast.client.refusals import RefusedError, UnreachableError
 from holdfast.client.tokens import LockTokens
+from holdfast.client.transport_httpx import WaitTransport
 from tests.client.cutting import cutting
 from tests.client.programs import peer
 from tests.client.waiting import until
@@ -278,6 +280,18 @@ class TestOnHoldfast:
             assert answer.status_code == 201
         assert len(tokens) == 0
 
+    def test_over_a_waiting_transport_there_is_one_layer_that_waits(self, http: httpx.Client, url: str) -> None:
+        with (
+            DavLock(http, url),
+            httpx.Client(auth=BOB, transport=WaitTransport(WaitPolicy(deadline=600))) as other,
+            Client(url.partition("/dav")[0], http=other) as client,
+        ):
+            with pytest.raises(LockedError):
+                DavLock(other, url).acquire()
+            with pytest.raises(LockedError) as caught:
+                client.acquire(httpx.URL(url).path, wait=0.3)
+            assert caught.value.attempts <= 2
+
     def test_a_server_that_is_not_there(self) -> None:
         with pytest.raises(UnreachableError):
             DavLock("http://127.0.0.1:1/dav/a").acquire()
@@ -430,6 +444,22 @@ class TestTokens:
 
     def test_the_default_port_is_the_same_origin(self) -> None:
         assert tokens_of(("/a", "0")).headers_for("PUT", "https://DAV.example:443/a") != {}
+
+    def test_which_locks_cover_a_url(self) -> None:
+        tokens = tokens_of(("/a", "infinity"), ("/a/b", "0"), ("/c", "0"))
+        assert tokens.covering(f"{HERE}/a/b") == [(f"{HERE}/a", "urn:0"), (f"{HERE}/a/b", "urn:1")]
+        assert tokens.covering("https://evil.example/a/b") == []
+        assert tokens.covering("no url") == []
+
+    def test_a_waiting_transport_sends_the_token_of_ones_own_lock(self, served: Served, http: httpx.Client) -> None:
+        tokens = LockTokens()
+        with (
+            DavLock(http, f"{served.url}/dav/own-token", tokens=tokens) as held,
+            httpx.Client(
+                auth=ALICE, transport=WaitTransport(WaitPolicy(deadline=5), tokens_for=tokens.covering)
+            ) as other,
+        ):
+            assert other.put(held.url, content=b"mine").status_code in {200, 201, 204}
 
     def test_each_lock_has_a_list_of_its_own(self) -> None:
         tokens = tokens_of(("/a", "infinity"), ("/b", "0"), ("/c", "0"))

@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
+from holdfast.client.exchange_httpx import EXTENSION
+from holdfast.client.policy import Stale, WaitPolicy
 from holdfast.client.refusals import UnreachableError
 
 __all__ = ["MAX_ANSWER", "AsyncHttpClient", "AsyncSender", "HttpClient", "Sender", "TimedRequest", "new_http"]
@@ -23,6 +25,9 @@ MAX_ANSWER: Final = 16 * 1024 * 1024
 """Most of an answer that is read, in bytes; a page of a thousand locks is a tenth of that."""
 
 _USUAL_S: Final = 10.0
+
+# For a WaitTransport below: who asks for a lock waits by itself.
+_NO_WAIT: Final = WaitPolicy(deadline=0, attempts=1, stale=Stale.OVERWRITE, hold_the_line=False, listen=False)
 _CONNECT_S: Final = 5.0
 
 
@@ -105,7 +110,12 @@ class _Adapter:
         timeout = self._library.Timeout(within, connect=min(within, _CONNECT_S), pool=within)
         content = request.body if isinstance(request.body, bytes) or request.body is None else request.body()
         return self._http.build_request(
-            request.method, request.url, headers=dict(request.headers), content=content, timeout=timeout
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            content=content,
+            timeout=timeout,
+            extensions={EXTENSION: {"policy": _NO_WAIT}},
         )
 
     def _value(self, request: ClientRequest, response: Any, body: bytes) -> ClientResponse:

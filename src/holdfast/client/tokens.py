@@ -114,6 +114,17 @@ class LockTokens:
             return {}
         return {"If": " ".join(f"<{root}> (<{token}>)" for token, root in needed.items())}
 
+    def covering(self, url: str) -> list[tuple[str, str]]:
+        """The locks on the resource at `url`, direct and indirect: (lock root's URL, token) pairs.
+
+        Fits the `tokens_for` of a WaitTransport, which then sends again with its token what one's own lock refused.
+        """
+        place = _place_of(url)
+        if place is None:
+            return []
+        with self._mutex:
+            return [(lock.url, lock.token) for lock in self._owned.values() if lock.protects(place, _Reach.CONTENT)]
+
     def __len__(self) -> int:
         return len(self._owned)
 
