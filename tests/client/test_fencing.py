@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,6 +103,22 @@ def test_of_writers_that_race_none_ends_below_one_that_came_before(tmp_path: Pat
         written = [token for (token,) in connection.execute("SELECT token FROM history ORDER BY number")]
     assert written == sorted(written)
     assert written
+
+
+def test_the_example_of_the_page_about_fencing_keeps_its_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fencing.md").read_text()
+    [block] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, "fencing.md", "exec"), names)
+    try:
+        outcomes = [names["write"]("1", balance, token) for balance, token in ((120, 4), (110, 3), (130, 5), (140, 5))]
+        assert outcomes == [True, False, True, True]
+        assert names["connection"].execute("SELECT balance FROM accounts").fetchall() == [(140,)]
+    finally:
+        names["connection"].close()
 
 
 def test_in_memory_nobody_gets_between_the_check_and_the_write() -> None:
