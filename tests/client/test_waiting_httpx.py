@@ -38,6 +38,14 @@ def client(served: Served, policy: WaitPolicy = QUICK, **time_and_luck: Any) -> 
     return httpx.Client(transport=WaitTransport(policy, **time_and_luck), base_url=served.url)
 
 
+def until_listening(served: Served) -> None:
+    """Wait until somebody listens to the server's events."""
+    deadline = time.monotonic() + 10
+    while not served.application.feed._readers:
+        assert time.monotonic() < deadline, "nobody listens"
+        time.sleep(0.005)
+
+
 def meanwhile(*steps: Callable[[], object]) -> Callable[[Waiting], None]:
     """An `on_wait` that takes one step at each wait, as somebody else would."""
     left = list(steps)
@@ -363,10 +371,11 @@ def test_the_short_read_timeout_of_the_client_is_not_the_end_of_a_line(served: S
     assert answer.status_code == 200
 
 
-def test_closing_the_client_ends_the_waits_of_other_threads(served: Served) -> None:
+@pytest.mark.parametrize("listen", [True, False])
+def test_closing_the_client_ends_the_waits_of_other_threads(served: Served, listen: bool) -> None:
     served.anonymous.locked(PLAN, timeout="Second-3600")
     waiting = threading.Event()
-    policy = WaitPolicy(deadline=60, listen=False, floor=30, cap=30, on_wait=lambda _waiting: waiting.set())
+    policy = WaitPolicy(deadline=60, listen=listen, floor=30, cap=30, on_wait=lambda _waiting: waiting.set())
     http = client(served, policy)
 
     def work() -> str:
@@ -380,6 +389,8 @@ def test_closing_the_client_ends_the_waits_of_other_threads(served: Served) -> N
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(work)
         assert waiting.wait(10)
+        if listen:
+            until_listening(served)
         http.close()
         assert result.result(10) == "the wait was cancelled"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,3 +217,15 @@ def test_credentials_and_looks_stay_at_the_origin() -> None:
     assert elsewhere.heard == []
     assert {heard.method for heard in served.heard} == {"PUT", "PROPFIND"}
     assert len({heard.headers["Authorization"] for heard in served.heard}) == 1
+
+
+def test_closing_the_session_wakes_a_thread_that_listens(served: Served) -> None:
+    served.anonymous.locked(PLAN, timeout="Second-3600")
+    with session(WaitPolicy(stale=Stale.OVERWRITE, floor=30, cap=30)) as http, ThreadPoolExecutor(1) as pool:
+        result = pool.submit(http.put, served.url + PLAN, data=b"mine")
+        deadline = time.monotonic() + 10
+        while not served.application.feed._readers:
+            assert time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.005)
+        http.close()
+        assert isinstance(result.exception(10), WaitCancelledError)

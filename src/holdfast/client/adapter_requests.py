@@ -12,7 +12,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final, cast
 from urllib.parse import urljoin
@@ -89,12 +89,13 @@ class WaitAdapter(HTTPAdapter):
         """Send, and wait as long as it is locked."""
         options = self._options.get() or Options(policy=self.policy)
         sending = dict(zip(("stream", "timeout", "verify", "cert", "proxies"), args, strict=False)) | kwargs
-        call = _Call(request, options, sending, super().send)
+        sleeper = self._sleeper
+        call = _Call(request, options, sending, super().send, sleeper)
         flow = wait_out(
             call.own, options.policy, stated=options.version, tokens_for=self._tokens_for, chance=self._chance
         )
         try:
-            waited = run_sync(flow, call.send, self._sleeper, self._now, listen=call.listen)
+            waited = run_sync(flow, call.send, sleeper, self._now, listen=call.listen)
             call.raise_if_asked(waited)
         except BaseException:
             if call.live is not None:
@@ -105,7 +106,10 @@ class WaitAdapter(HTTPAdapter):
         return call.live
 
     def close(self) -> None:
-        """End all waits, of other threads too (WaitCancelledError), and the connections. It can be used again."""
+        """End all waits, of other threads too (WaitCancelledError), and the connections. It can be used again.
+
+        A request that is under way, one for which a server holds the line included, is not interrupted.
+        """
         if isinstance(self._sleeper, Sleeper) and self._given_sleeper is None:
             self._sleeper.cancel()
             self._sleeper = Sleeper()
@@ -135,11 +139,13 @@ class _Call:
         options: Options,
         sending: dict[str, Any],
         below: Callable[..., requests.Response],
+        sleeper: SyncSleep,
     ) -> None:
         self._request = request
         self._options = options
         self._sending = sending
         self._below = below
+        self._sleeper = sleeper
         self._was_sent = False
         self.live: requests.Response | None = None
         size, spent = _size(request), "" if options.body is not None else _spent(request)
@@ -160,7 +166,7 @@ class _Call:
             return _answer(asked, response, raw)
 
     def listen(self, asked: ClientRequest, patience: float) -> _Stream:
-        return _Stream(self._below(self._prepared(asked), **self._timed(read=patience), stream=True))
+        return _Stream(self._below(self._prepared(asked), **self._timed(read=patience), stream=True), self._sleeper)
 
     def raise_if_asked(self, waited: Waited) -> None:
         error = waited.error
@@ -211,18 +217,27 @@ class _Call:
 
 
 class _Stream:
-    """A stream of events."""
+    """A stream of events; who waits for its next piece is woken where the wait is cancelled."""
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, sleeper: SyncSleep) -> None:
         self.status = response.status_code
         self._response = response
         self._pieces: Iterator[bytes] = response.raw.stream(_PIECE, decode_content=False)
+        self._sleeper = sleeper if isinstance(sleeper, Sleeper) else None
+        if self._sleeper is not None:
+            self._sleeper.attach(self, self._interrupt)
 
     def read(self) -> bytes:
         return next((piece for piece in self._pieces if piece), b"")
 
     def close(self) -> None:
+        if self._sleeper is not None:
+            self._sleeper.detach(self)
         self._response.close()
+
+    def _interrupt(self) -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            self._response.raw.shutdown()  # of urllib3 2.3 and later; with an older one the next sign of life wakes it
 
 
 class _Pieces:

@@ -65,6 +65,9 @@ class Sleeper:
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
+        # One that may be taken again by a signal's handler while its thread has it.
+        self._guard = threading.RLock()
+        self._interrupts: dict[object, Callable[[], None]] = {}
 
     def __call__(self, seconds: float, /) -> None:
         """Sleep for `seconds`. Raises WaitCancelledError at once when cancelled, now or before."""
@@ -73,8 +76,26 @@ class Sleeper:
             raise WaitCancelledError(msg)
 
     def cancel(self) -> None:
-        """End this sleep and all later ones. Idempotent; safe from any thread."""
-        self._cancelled.set()
+        """End this sleep and all later ones, and what was attached. Idempotent; safe from any thread."""
+        with self._guard:
+            self._cancelled.set()
+            interrupts = list(self._interrupts.values())
+            self._interrupts.clear()
+        for interrupt in interrupts:
+            interrupt()
+
+    def attach(self, owner: object, interrupt: Callable[[], None]) -> None:
+        """Have `interrupt` called when it is cancelled, at once where it was: it ends what else `owner` waits for."""
+        with self._guard:
+            if not self._cancelled.is_set():
+                self._interrupts[owner] = interrupt
+                return
+        interrupt()
+
+    def detach(self, owner: object) -> None:
+        """Forget what `owner` attached. Idempotent."""
+        with self._guard:
+            self._interrupts.pop(owner, None)
 
 
 async def async_sleep(seconds: float, /) -> None:

@@ -11,6 +11,7 @@ them is waited for by itself.
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -80,7 +81,7 @@ class WaitTransport(httpx.BaseTransport):
             return _send(call, below, asked)
 
         def listen(asked: ClientRequest, patience: float) -> _Stream:
-            return _Stream(below.handle_request(call.to_listen(asked, patience)))
+            return _Stream(below.handle_request(call.to_listen(asked, patience)), self._sleeper)
 
         flow = wait_out(
             call.own,
@@ -99,7 +100,10 @@ class WaitTransport(httpx.BaseTransport):
         return call.finish(waited)
 
     def close(self) -> None:
-        """End all waits, of other threads too (WaitCancelledError), and close the transport below."""
+        """End all waits, of other threads too (WaitCancelledError), and close the transport below.
+
+        A request that is under way, one for which a server holds the line included, is not interrupted.
+        """
         if isinstance(self._sleeper, Sleeper):
             self._sleeper.cancel()
         if self._below is not None:
@@ -181,18 +185,29 @@ class AsyncWaitTransport(httpx.AsyncBaseTransport):
 
 
 class _Stream:
-    """A stream of events, of a transport."""
+    """A stream of events, of a transport; who waits for its next piece is woken where the wait is cancelled."""
 
-    def __init__(self, response: Any) -> None:
+    def __init__(self, response: Any, sleeper: SyncSleep) -> None:
         self.status: int = response.status_code
         self._response = response
         self._pieces: Iterator[bytes] = iter(response.stream)
+        self._sleeper = sleeper if isinstance(sleeper, Sleeper) else None
+        if self._sleeper is not None:
+            self._sleeper.attach(self, self._interrupt)
 
     def read(self) -> bytes:
         return next((piece for piece in self._pieces if piece), b"")
 
     def close(self) -> None:
+        if self._sleeper is not None:
+            self._sleeper.detach(self)
         self._response.close()
+
+    def _interrupt(self) -> None:
+        """Closing a socket wakes nobody who reads from it; shutting it down does."""
+        network = self._response.extensions.get("network_stream")
+        with suppress(OSError, AttributeError):
+            network.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 class _AsyncStream:
