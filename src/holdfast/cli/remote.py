@@ -6,6 +6,7 @@ What is sent, and what the answers mean, is `holdfast.client`'s. Its HTTP librar
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,7 @@ __all__ = ["Remote", "RemoteLook", "connected", "plain_errors"]
 T = TypeVar("T")
 
 _MOST_LOCKS: Final = 100_000
+_CONNECT_S: Final = 5.0
 
 
 class RemoteLook(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,25 @@ class Remote:
     def find(self, **filters: str) -> list[FoundLock]:
         """Locks by the filters of a Holdfast server's API. Raises ClientError."""
         return self.run(find(self.endpoint, filters, _MOST_LOCKS))
+
+    def waiting_http(self, policy: WaitPolicy, within: float) -> Any:
+        """An HTTP client for a `with` block, as the same user, that waits out a refusal as locked; `within` is in seconds."""
+        from holdfast.client.transport_httpx import WaitTransport
+
+        timeout = self._library.Timeout(within, connect=_CONNECT_S)
+        http = self._library.Client(transport=WaitTransport(policy), timeout=timeout, auth=self.http.auth)
+        if self.endpoint.bearer:
+            http.headers["Authorization"] = f"Bearer {self.endpoint.bearer}"
+        return http
+
+    @property
+    def network_errors(self) -> tuple[type[Exception], ...]:
+        """What such a client raises where no answer comes."""
+        return (self._library.TransportError, self._library.DecodingError)
+
+    @property
+    def _library(self) -> Any:
+        return importlib.import_module(type(self.http).__module__.partition(".")[0])
 
     def close(self) -> None:
         """Close the connections."""

@@ -313,7 +313,9 @@ def _refuse(remote: Remote, error: LockedError, *, json: bool) -> int:
     now = datetime.now(UTC)
     for one in found:
         warn(f"{sentence(one, now)}.", label="In the way:")
-    warn(f"{error}.", label="holdfast:", style="bold red")
+    if not found:
+        warn(f"{error}.", label="In the way:")
+    warn("Nothing was locked. With --wait it stands in line.", label="holdfast:", style="bold red")
     return IN_THE_WAY
 
 

@@ -27,12 +27,14 @@ from holdfast.registry import Filter
 from holdfast.state import StateError
 from holdfast.store.protocol import StoreError
 
-__all__ = ["NOBODY", "Seen", "TargetArgument", "look_local", "who"]
+__all__ = ["NOBODY", "TARGET_HELP", "Seen", "TargetArgument", "look_local", "who"]
 
 NOBODY: Final = 1
 """The exit code where nobody holds it, as fuser(1) has it."""
 
-TargetArgument = Annotated[str, Parameter(help="A file of this machine, or a URL: of a WebDAV server, or of Holdfast.")]
+TARGET_HELP: Final = "A file of this machine, or a URL: of a WebDAV server, or of Holdfast."
+
+TargetArgument = Annotated[str, Parameter(help=TARGET_HELP)]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
