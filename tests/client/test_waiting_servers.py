@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,31 @@ def test_a_request_that_the_network_loses_is_the_callers_to_repeat() -> None:
         with pytest.raises(httpx.RemoteProtocolError):
             http.put("/a", content=b"x")
     assert served.methods() == ["PUT", "PUT"]
+
+
+def test_a_wait_may_be_without_a_deadline() -> None:
+    manual = ManualTime()
+    policy = WaitPolicy(stale=Stale.OVERWRITE, deadline=math.inf)
+    answers = in_turn(*[Said(423, DAV_423)] * 20, Said(200))
+    with scripted(answers) as served, client(served, policy, manual) as http:
+        assert http.request("LOCK", "/a", content=b"<lockinfo/>").status_code == 200
+
+
+def test_a_look_goes_to_the_same_virtual_host_as_the_request() -> None:
+    manual = ManualTime()
+    policy = WaitPolicy(stale=Stale.OVERWRITE, deadline=0.5)
+    with scripted(in_turn(Said(423, DAV_423))) as served, client(served, policy, manual) as http:
+        http.put("/a", content=b"x", headers={"Host": "dav.example"})
+    assert "PROPFIND" in served.methods()
+    assert {heard.headers["Host"] for heard in served.heard} == {"dav.example"}
+
+
+def test_a_hook_that_fails_ends_the_wait_with_its_own_error() -> None:
+    def broken(waiting: Waiting) -> None:
+        raise LookupError(waiting.url)
+
+    policy = WaitPolicy(stale=Stale.OVERWRITE, on_wait=broken)
+    with scripted(in_turn(Said(423))) as served, client(served, policy, ManualTime()) as http:
+        with pytest.raises(LookupError):
+            http.put("/a", content=b"x")
+    assert served.methods() == ["PUT"]

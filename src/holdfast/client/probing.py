@@ -47,7 +47,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # Fields of the request that are about its own body or target, or would make the look a conditional one.
 _NOT_FOR_OTHERS: Final = frozenset(
     {
-        "accept", "accept-encoding", "connection", "depth", "destination", "expect", "host", "idempotency-key", "if", "keep-alive",
+        "accept", "accept-encoding", "connection", "depth", "destination", "expect", "idempotency-key", "if", "keep-alive",
         "lock-token", "overwrite", "prefer", "range", "te", "timeout", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip

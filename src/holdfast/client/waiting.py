@@ -219,7 +219,7 @@ class _Wait:
         asks = request.method == "LOCK" and request.size != 0
         asks = asks or (request.method == "POST" and urlsplit(request.url).path.endswith("/api/locks"))
         left = self.policy.deadline if self.ends_at is None else self.ends_at - at
-        return max(0, min(int(left), LONGEST_HELD)) if asks and not request.spent else 0
+        return max(0, int(min(left, LONGEST_HELD))) if asks and not request.spent else 0
 
     def _submit_own_tokens(self, details: LockedDetails) -> bool:
         """Put the tokens of the caller's own locks into a tagged If header, once; True where there are any."""
