@@ -103,6 +103,12 @@ def rename_another(file: UsersFile, name: str) -> None:
     file.add(UserRecord(f"{name}-other", CHEAP.hash("x"), ()))
 
 
+def narrow(file: UsersFile, name: str) -> None:
+    """A writer at each collection, but not at all that is in it."""
+    below = [Grant(Role.READER, ResourcePath(f"/dav/collection-{number}/x")) for number in range(99)]
+    file.set_grants(name, [Grant(Role.WRITER), *below])
+
+
 LOSSES = [remove, make_reader, change_password]
 
 
@@ -182,7 +188,7 @@ class TestWaiting:
         desk.release("alice", lock)
         assert future.result(20).status == 403
 
-    @pytest.mark.parametrize("loss", [*LOSSES, lambda file, name: file.set_grants(name, NOT_THROUGHOUT)])
+    @pytest.mark.parametrize("loss", [*LOSSES, narrow])
     def test_a_lock_over_webdav_is_refused_alike(
         self, office: Office, loss: Callable[[UsersFile, str], object]
     ) -> None:
@@ -198,10 +204,6 @@ class TestWaiting:
         client.unlock(collection, token)
         answer = future.result(20)
         assert (answer.status, answer.headers["Lock-Token"]) == (403, None)
-
-
-NOT_THROUGHOUT = [Grant(Role.WRITER), *(Grant(Role.READER, ResourcePath(f"/dav/collection-{n}/x")) for n in range(99))]
-"""A writer at each collection, but not at all that is in it."""
 
 
 class TestListening:

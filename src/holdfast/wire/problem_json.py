@@ -73,7 +73,7 @@ class LockedProblem(Problem, frozen=True, kw_only=True):
     """The JSON of a 423: a Problem with the resource, when to try again (seconds), and the locks in the way.
 
     For a new lock, while anybody waits: `queue_length` counts those in line with whom it conflicts, and `position` is its
-    own place among them, 1 for the next, where it has one.
+    own place among them, 1 for the next, where it has one. Up to 200 are counted, here and for each lock.
     """
 
     resource: str

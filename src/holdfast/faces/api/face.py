@@ -66,6 +66,8 @@ class ApiFace:
         call, route = opened
         if route.body is None and call.has_body():
             raise RefusalError(415, f"{request.method} takes no body here.")
+        if route.query is None and request.query:
+            raise RefusalError(400, f"{request.method} takes no parameters here.")
         return route.handle(call)
 
     def _open(self, request: Request) -> tuple[Call, Route] | Response:

@@ -24,7 +24,7 @@ _TEMPLATE: Final = "#/components/schemas/{name}"
 COMMON: Final = {
     400: Said("The request cannot be understood; `detail` names what.", EndedProblem),
     401: Said("Nobody is logged in; the server has users.", EndedProblem),
-    403: Said("You may not; `detail` tells which role it needs.", EndedProblem),
+    421: Said("The Host is no name of this server; one without users answers to its own names alone.", EndedProblem),
     431: Said("The request's head is too large.", EndedProblem),
     429: Said("Too many wrong passwords from here.", EndedProblem),
     503: Said(
@@ -33,8 +33,12 @@ COMMON: Final = {
 }
 """What every route may answer."""
 
+_TOO_LARGE: Final = Said("The body is too large.", EndedProblem)
+
+_WITHOUT_BODY: Final = {413: _TOO_LARGE, 415: Said("There is a body, and none is taken here.", EndedProblem)}
+
 _WITH_BODY: Final = {
-    413: Said("The body is too large.", EndedProblem),
+    413: _TOO_LARGE,
     415: Said("The body is not application/json.", EndedProblem),
     422: Said("A member of the body does not fit; `detail` names it.", EndedProblem),
     507: Said("There is no room on the disk; nothing was changed.", EndedProblem),
@@ -59,7 +63,7 @@ refresh it before. Errors are problem details (RFC 9457); unknown members and pa
 
 def statuses_of(route: Route) -> dict[int, Said]:
     """Every status of a route, in order; what it says itself comes before what all say."""
-    found = COMMON | (_WITH_BODY if route.body is not None else {}) | dict(route.statuses)
+    found = COMMON | (_WITHOUT_BODY if route.body is None else _WITH_BODY) | dict(route.statuses)
     return dict(sorted(found.items()))
 
 

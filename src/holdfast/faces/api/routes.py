@@ -88,6 +88,7 @@ _LOCKED: Final = Said(
     "Another lock is in the way. The answer names it and its holder; Retry-After says when to try again.", LockedProblem
 )
 _NOT_YOURS: Final = Said("The lock is somebody else's, or the token is another lock's.", EndedProblem)
+_NO_ROLE: Final = Said("You may not; `detail` tells which role it needs.", EndedProblem)
 _TOO_MANY: Final = Said("No more locks can be kept, or there is no room on the disk.", EndedProblem)
 
 _KEY: Final = Field(
@@ -118,6 +119,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             201: Said(
                 "The lock is granted. Keep the token secret; pass the fencing token on with every write.", GrantedLock
             ),
+            403: _NO_ROLE,
             404: Said("The lock to break is not known.", EndedProblem),
             409: Said(
                 "The id is somebody else's, asks for another lock, or is of a lock that has ended; "
@@ -147,10 +149,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Refresh many locks",
         description="Restarts the timers of many locks in one step. Each is answered apart.",
         handle=locks.refresh_many,
-        needs="the locks' tokens, as their creator",
+        needs="the locks' tokens, as their creator; admin for a lock without end",
         body=RefreshManyBody,
         is_brief=False,
-        statuses={200: Said("What became of each, in the order of the request.", RefreshResults)},
+        statuses={200: Said("What became of each, in the order of the request.", RefreshResults), 403: _NO_ROLE},
     ),
     Route(
         method="GET",
@@ -237,7 +239,6 @@ ROUTES: Final[tuple[Route, ...]] = (
             403: Said("It is somebody else's.", EndedProblem),
             404: _UNKNOWN,
             410: _ENDED,
-            423: _LOCKED,
             507: _TOO_MANY,
         },
     ),
@@ -250,7 +251,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handle=checking.check,
         needs="reader of the resources; admin to ask for another principal",
         body=CheckBody,
-        statuses={204: Said("No lock stands against it."), 423: _LOCKED},
+        statuses={204: Said("No lock stands against it."), 403: _NO_ROLE, 423: _LOCKED},
     ),
     Route(
         method="GET",
@@ -279,6 +280,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         statuses={
             204: Said("Let it through."),
+            403: Said(
+                "You may not read the resource; or whatever stands against it, where `refuse=403` was asked for.",
+                EndedProblem,
+            ),
             412: Said("Its If header is false.", EndedProblem),
             423: _LOCKED,
         },
