@@ -256,6 +256,26 @@ def test_a_lock_that_is_waited_for_to_be_lost_ends_the_wait_at_its_deadline_with
     assert not held(server).lost.wait(0)
 
 
+def test_a_lock_that_is_released_ends_the_wait_for_its_loss(server: Server) -> None:
+    lock = held(server)
+    outcomes: list[bool] = []
+    waiter = threading.Thread(target=lambda: outcomes.append(lock.lost.wait()))
+    waiter.start()
+    lock.release()
+    waiter.join(20)
+    assert outcomes == [False]
+
+
+def test_lost_is_final_whatever_comes_later(server: Server) -> None:
+    lock = held(server)
+    server.clock.now += 30
+    assert "lost" in repr(lock)
+    assert lock.state is HoldState.LOST
+    lock.apply(Refreshed(server.clock.now, 30.0))
+    assert lock.state is HoldState.LOST
+    assert lock.expires_in == 0
+
+
 class TestOnALoop:
     """The same with a task."""
 
@@ -307,6 +327,21 @@ class TestOnALoop:
 
         self.run(server, scene)
         assert told == [LostReason.GONE]
+
+    def test_a_lock_that_is_released_ends_the_wait_for_its_loss(self, server: Server) -> None:
+        class Releasing(Server):
+            async def release_one(self, held: HeldLock) -> None:
+                pass
+
+        async def scene(keeper: AsyncKeepAlive, held: Callable[..., AsyncHeld]) -> None:
+            lock = held()
+            lock._warden = Releasing(server.clock)  # type: ignore[assignment]
+            waiter = asyncio.create_task(lock.lost.wait())
+            await asyncio.sleep(0)
+            await lock.release()
+            assert await waiter is False
+
+        self.run(server, scene)
 
     def test_a_task_that_is_cancelled_by_somebody_tells_its_locks(self, server: Server) -> None:
         async def scene(keeper: AsyncKeepAlive, held: Callable[..., AsyncHeld]) -> None:

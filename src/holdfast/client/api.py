@@ -73,7 +73,7 @@ class Client:
 
     `url` is the server's, without a path unless a proxy adds one; `auth` a name and a password, or `token` an API token. An
     httpx.Client of your own goes into `http` (proxies, certificates, its own auth, which stays yours to close); its base_url
-    counts where no `url` is given.
+    counts where no `url` is given. Its limit of connections must leave room beside requests that wait in line.
 
     >>> def rename(client: Client) -> None:
     ...     with client.lock("/orders/42", ttl=30, wait=60, reason="rename") as held:

@@ -9,7 +9,8 @@ refused because of the first. So the owner element carries a mark, invisible in 
 whether the lock was granted. Where a server keeps no mark, such a lock stays until its time is over.
 
 Seen at servers: Apache answers UNLOCK for a lock that is gone with 400, wsgidav with 409; some leave Lock-Token out of the
-answer or its angle brackets away; wsgidav tells a second less than was asked; lighttpd answers a refresh with 200 and does nothing.
+answer or its angle brackets away; wsgidav tells a second less than was asked. Two faults cannot be made good from here: lighttpd
+answers a refresh with 200 and does nothing, and Apache's refresh of a lock in depth lets the locks on its members expire.
 """
 
 from __future__ import annotations

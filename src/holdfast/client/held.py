@@ -150,7 +150,7 @@ class HeldLock:
     @property
     def state(self) -> HoldState:
         """Held, at risk, lost or released, by the clock and not by who refreshes."""
-        return self._holding.state(self._now())
+        return self._change(lambda holding, now: holding.checked(now)).state(self._now())
 
     @property
     def expires_in(self) -> float:
@@ -208,7 +208,7 @@ class HeldLock:
             _logger.exception("on_lost failed for the lock on %s", self.resource)
 
     def _signal(self) -> None:
-        """Wake who waits for a loss."""
+        """Wake who waits for a loss, or for ever."""
 
     def _told(self, returned: object) -> None:
         """`on_lost` returned this."""
@@ -218,6 +218,7 @@ class HeldLock:
         loss = self._change(lambda holding, now: holding.checked(now).released()).loss
         with self._mutex:
             again, self._is_given_back = self._is_given_back, True
+        self._signal()
         # One that ran out here may still be held at the server, and in somebody's way.
         return not again and (loss is None or loss.reason not in _KNOWN_TO_THE_SERVER)
 
@@ -242,7 +243,9 @@ class HeldLock:
             raise trouble
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.resource} {self.state.value} fencing_token={self._grant.fencing_token}>"
+        # To be looked at in a debugger must change nothing, so nobody is told of a loss from here.
+        state = self._holding.state(self._now())
+        return f"<{type(self).__name__} {self.resource} {state.value} fencing_token={self._grant.fencing_token}>"
 
 
 def _lower(error: LockLostError) -> str:
@@ -266,16 +269,15 @@ class LostSignal:
         return self._held.loss is not None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the lock is lost, or `timeout` seconds have passed; whether it is lost.
+        """Wait until the lock is lost or released, or `timeout` seconds have passed; whether it is lost.
 
-        Returns at the deadline also where nothing refreshes the lock any more. A released lock is not lost, so give a
-        timeout.
+        Returns at the deadline also where nothing refreshes the lock any more.
         """
         now = self._held._now
         until = float("inf") if timeout is None else now() + timeout
         while not self.is_set():
             left = min(until - now(), _LONGEST_NAP)
-            if left <= 0:
+            if left <= 0 or self._held.holding.is_released:
                 return False
             self._event.wait(max(0.01, min(left, self._held.expires_in)))
         return True
@@ -362,12 +364,15 @@ class AsyncLostSignal:
         """True once the lock is lost."""
         return self._held.loss is not None
 
-    async def wait(self) -> None:
-        """Wait until the lock is lost; at its deadline also where nothing refreshes it any more."""
+    async def wait(self) -> bool:
+        """Wait until the lock is lost or released; whether it is lost. As `LostSignal.wait`; bound it with asyncio.timeout."""
         while not self.is_set():
+            if self._held.holding.is_released:
+                return False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, min(self._held.expires_in, _LONGEST_NAP))):
                     await self._event.wait()
+        return True
 
     def _set(self) -> None:
         # A loss may be noticed on another thread, by somebody's `state` or `ensure`.

@@ -57,6 +57,9 @@ class RefusedError(ClientError):
 
 def refusal(response: ClientResponse) -> RefusedError:
     """The error that a refusal becomes; with the sentence of its problem details where it has any (RFC 9457)."""
+    if 300 <= response.status < 400:
+        # A redirect is not followed: what goes with the request is meant for this server.
+        return RefusedError(response.status, f"{response.url} is at {response.headers.get('location', 'another URL')}")
     try:
         problem = msgspec.json.decode(response.body, type=Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):

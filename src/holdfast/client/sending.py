@@ -86,13 +86,18 @@ class AsyncHttpClient(Protocol):
 
 
 def new_http(kind: str) -> Any:
-    """A new `Client` or `AsyncClient` of httpx2, or of httpx where that is not installed."""
+    """A new `Client` or `AsyncClient` of httpx2, or of httpx where that is not installed.
+
+    It opens as many connections as are needed: requests that stand in line must not keep a refresh from being sent.
+    """
     for name in ("httpx2", "httpx"):
         try:
-            return getattr(importlib.import_module(name), kind)()
+            library = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
+        else:
+            return getattr(library, kind)(limits=library.Limits(max_connections=None, max_keepalive_connections=20))
     msg = "the client needs an HTTP library: pip install 'holdfast[client]'"
     raise ImportError(msg)
 
