@@ -47,6 +47,9 @@ class Call:
 
     def to_send(self, request: ClientRequest) -> Any:
         """The library's request for one of the flow's: the caller's own, with the fields that the flow added, or another."""
+        if request is self.own and not self._was_sent and self.options.body is None:
+            self._was_sent = True
+            return self._request  # nearly all requests are sent once, as they are
         extensions = {name: value for name, value in self._request.extensions.items() if name != EXTENSION}
         if not isinstance(request, OwnRequest):
             body = request.body if isinstance(request.body, bytes) else None
