@@ -90,3 +90,16 @@ def test_a_release_takes_the_token_and_its_creator(desk: Desk, resource: str) ->
     assert desk.ask("alice", "DELETE", lock["url"], lock_token="no token").status == 400
     desk.release("alice", lock)
     assert desk.release("bob", lock).status == 403
+
+
+def test_a_release_with_two_tokens_or_with_more_than_a_token_is_refused(desk: Desk, resource: str) -> None:
+    """The field does not make the body's mistakes pass; the same token in both is no mistake."""
+    lock = desk.granted("alice", resource)
+
+    def release(**body: object) -> int:
+        return desk.ask("alice", "DELETE", lock["url"], body, {"Lock-Token": f"<{lock['token']}>"}).status
+
+    assert release(token="urn:uuid:00000000-0000-4000-8000-000000000000") == 400
+    assert release(token=lock["token"], more=1) == 400
+    assert desk.describe("alice", lock).status == 200
+    assert release(token=lock["token"]) == 204

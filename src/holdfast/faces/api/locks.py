@@ -186,12 +186,14 @@ def refresh_many(call: Call) -> Response:
 def release(call: Call) -> Response:
     """DELETE /api/locks/{id}: of a lock, with its token; without one, of a place in line."""
     text = call.header(b"lock-token")
-    if text is not None:
-        token = parse_lock_token(text)
-    elif call.has_body():
-        token = call.body(ReleaseBody).token
-    else:
+    given = [] if text is None else [parse_lock_token(text)]
+    if call.has_body():
+        given.append(call.body(ReleaseBody).token)
+    if not given:
         return _give_up(call)
+    token = given[0]
+    if token != given[-1]:
+        raise RefusalError(400, "The Lock-Token field and the body name two tokens; give one of them.")
     found = call.site.registry.release(call.lock_id, token, call.principal.name)
     if isinstance(found, Miss):
         raise _missed(found, "release")
