@@ -400,7 +400,7 @@ class TestABadNetwork:
         folder = tmp_path / "served"
         folder.mkdir()
         with ServerProcess.start(folder, tmp_path / "log", "--durability", "crash") as server:
-            with client_of("http://{}:{}".format(*server.address)) as client, client.lock("/a", ttl=4) as held:
+            with client_of("http://{}:{}".format(*server.address)) as client, client.lock("/a", ttl=8) as held:
                 server.process.send_signal(signal.SIGSTOP)
                 until(lambda: held.state is HoldState.AT_RISK and held.error is not None)
                 held.ensure()
