@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from holdfast.local import sqlite
-from holdfast.local.asking import hidden_lock
+from holdfast.local.asking import hidden_lock, may_be_hidden
 from holdfast.local.markers import found_beside
+from holdfast.local.mounts import Mount, mount_of
 from holdfast.local.processes import FileId, Opening, ProcessTable
 from holdfast.local.proclocks import FileKey, KernelLock
 from holdfast.local.values import ByteRange, HolderKind, LocalHolder, LocalLook, Process, Strength
@@ -49,15 +50,18 @@ def look(path: str | os.PathLike[str], table: ProcessTable | None = None) -> Loc
     """The same, with what could not be seen. `table` defaults to the processes of this machine."""
     place = Path(os.path.realpath(path))
     files = _files(place)
+    mount = mount_of(place)
     table = ProcessTable() if table is None else table
     notes: list[str] = []
     found: list[LocalHolder] = []
     try:
-        found.extend(_Kernel(table, place, files).holders())
+        found.extend(_Kernel(table, mount, files).holders())
     except OSError:
         notes.append(_NO_KERNEL_LIST)
-    if all(holder.kind is HolderKind.OPEN for holder in found):
+    if may_be_hidden(mount) and all(holder.kind is HolderKind.OPEN for holder in found):
         found.extend(_from_outside(place))
+        if not found:
+            notes.append("A flock from outside this container, or on another machine, cannot be seen from here.")
     if table.hidden and not any(holder.is_in_the_way for holder in found):
         notes.append(
             f"{table.hidden} processes of other users could not be looked into: whether one of them has it open is seen with sudo."
@@ -99,9 +103,9 @@ def _files(place: Path) -> dict[FileId, _Side]:
 class _Kernel:
     """One reading of the kernel's tables for one file."""
 
-    def __init__(self, table: ProcessTable, place: Path, files: Mapping[FileId, _Side]) -> None:
+    def __init__(self, table: ProcessTable, mount: Mount | None, files: Mapping[FileId, _Side]) -> None:
         self._table = table
-        self._place = place
+        self._mount = mount
         self._files = files
         self._known: dict[int, Process | None] = {}
         self._openings = list(table.openings(files))
@@ -124,10 +128,10 @@ class _Kernel:
     def _keys(self) -> dict[FileKey, _Side]:
         """The kernel's numbers of the files."""
         keys: dict[FileKey, _Side] = {}
-        mounted = _mounted_devices(self._place)
         for (device, inode), side in self._files.items():
-            for major, minor in {(os.major(device), os.minor(device)), *mounted}:
-                keys.setdefault(FileKey(major, minor, inode), side)
+            keys.setdefault(FileKey(os.major(device), os.minor(device), inode), side)
+            if self._mount is not None:
+                keys.setdefault(FileKey(self._mount.major, self._mount.minor, inode), side)
         for opening in self._openings:
             for lock in opening.locks:
                 keys[lock.key] = self._files[opening.file]
@@ -226,23 +230,3 @@ def _lock_words(how: str, strength: Strength, spans: list[ByteRange], *, is_wait
     more = f" and {len(spans) - _MOST_RANGES} more" if len(spans) > _MOST_RANGES else ""
     ranges = "" if all(span.is_whole for span in spans) else f", {' and '.join(map(str, spans[:_MOST_RANGES]))}{more}"
     return f"{verb} ({how}, {strength.value}{ranges})"
-
-
-def _mounted_devices(place: Path) -> set[tuple[int, int]]:
-    """The device of the file system that `place` is on, as its mount tells it, which is the one that the kernel's locks have."""
-    best, found = -1, (-1, -1)
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-            fields = line.split(" ")
-            point = _unescaped(fields[4])
-            if len(point) >= best and (place.is_relative_to(point)):
-                major, _, minor = fields[2].partition(":")
-                best, found = len(point), (int(major), int(minor))
-    return set() if best < 0 else {found}
-
-
-def _unescaped(text: str) -> str:
-    """A path in mountinfo: blanks and backslashes are written in octal."""
-    for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
-        text = text.replace(code, character)
-    return text

@@ -41,10 +41,16 @@ class Opening(msgspec.Struct, frozen=True):
 class ProcessTable:
     """The processes under /proc, or under another folder that looks like it."""
 
-    def __init__(self, root: Path = Path("/proc"), stat: Callable[[str], os.stat_result] = os.stat) -> None:
-        """`stat` tells which file a link in /proc/PID/fd leads to."""
+    def __init__(
+        self,
+        root: Path = Path("/proc"),
+        stat: Callable[[str], os.stat_result] = os.stat,
+        listdir: Callable[[str], list[str]] = os.listdir,
+    ) -> None:
+        """`stat` tells which file a link in /proc/PID/fd leads to, `listdir` which there are."""
         self._root = root
         self._stat = stat
+        self._listdir = listdir
         self._booted_at: float | None = None
         self.hidden = 0
         """How many processes could not be looked into, the last time."""
@@ -73,7 +79,7 @@ class ProcessTable:
     def _openings_of(self, pid: int, files: Mapping[FileId, object]) -> Iterator[Opening]:
         folder = f"{self._root}/{pid}"
         try:
-            numbers = os.listdir(f"{folder}/fd")
+            numbers = self._listdir(f"{folder}/fd")
         except PermissionError:
             self.hidden += 1
             return
