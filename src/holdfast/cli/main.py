@@ -16,6 +16,7 @@ from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
+from holdfast.cli.run import USAGE, run
 from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.tokens import tokens_app
@@ -58,6 +59,7 @@ app.command(unlock)
 app.command(locks)
 app.command(who)
 app.command(wait)
+app.command(run)
 app.command(check)
 app.command(backup)
 
@@ -77,7 +79,7 @@ def _run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         command = " ".join(["holdfast", *(error.command_chain or ())])
         warn(f"{_describe(error)} `{command} --help` shows what can be said.", label="holdfast:", style="bold red")
-        return 2
+        return USAGE if error.command_chain and error.command_chain[0] == "run" else 2
     except _REFUSALS as error:
         warn(str(error), label="holdfast:", style="bold red")
         return 2
