@@ -100,7 +100,7 @@ class TestCheck:
         parts = urlsplit(server.webdav_url)
         with socket.create_connection((parts.hostname, parts.port)) as upload:
             upload.sendall(
-                b"PUT /dav/new.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 3_000_000
+                b"PUT /dav/new.bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 3_000_000
             )
             staged = folder / ".holdfast" / "staging"
             while not any(path.is_file() and path.stat().st_size for path in staged.glob("*/*")):

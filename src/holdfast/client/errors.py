@@ -7,7 +7,6 @@ know: how a response is read (see `reading`), or any HTTP library.
 from __future__ import annotations
 
 import enum
-import pickle
 from datetime import datetime
 from typing import Self
 
@@ -28,8 +27,8 @@ class ClientError(Exception):
 class LockedError(ClientError):
     """A request was refused because something is locked. `str()` is a sentence for a person.
 
-    `response` is the response as it came from the HTTP library; after pickling it is a ClientResponse where it could
-    not be pickled itself. `waited` is in seconds, `attempts` counts the requests that were sent. All else that the
+    `response` is the response as it came from the HTTP library; after pickling it is a ClientResponse, without the
+    request's credentials. `waited` is in seconds, `attempts` counts the requests that were sent. All else that the
     server told is in `details`, and the most of it here as well.
 
     >>> from holdfast.client import raise_for_locked
@@ -118,15 +117,13 @@ def _restored(kind: type[LockedError], args: tuple[object, ...]) -> LockedError:
 
 
 def _lasting(response: object) -> object:
-    """The response if it can be pickled, else a frozen copy of what was read of it."""
+    """What was read of the response, as a value: the object itself may hold connections and credentials."""
+    if response is None:
+        return None
     try:
-        pickle.dumps(response)
-    except Exception:  # noqa: BLE001 - whatever the objects in someone else's response raise
-        try:
-            return ClientResponse.of(response)
-        except TypeError:
-            return None
-    return response
+        return ClientResponse.of(response)
+    except TypeError:
+        return None
 
 
 class LostReason(enum.Enum):
