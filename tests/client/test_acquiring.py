@@ -220,6 +220,24 @@ def test_who_goes_away_gives_back_what_may_have_been_granted() -> None:
     assert "wait" not in world.body(1)
 
 
+IN_LINE = LOCKED | {"queue_length": 1, "position": 1, "type": "urn:problem-type:holdfast:locked", "instance": "/a"}
+
+
+def test_who_waits_no_longer_leaves_the_line_unless_the_id_is_the_caller_s_own() -> None:
+    world = World((423, IN_LINE), (204, b""), takes=60.0)
+    with pytest.raises(LockedError):
+        world.acquire(wait=50)
+    assert world.paths == ["POST /api/locks", f"DELETE /api/locks/{world.body(0)['id']}"]
+    assert "Lock-Token" not in world.sent[1].headers
+    unheard = World((423, IN_LINE), CUT, takes=60.0)
+    with pytest.raises(LockedError):
+        unheard.acquire(wait=50)
+    named = World((423, IN_LINE), takes=60.0)
+    with pytest.raises(LockedError):
+        named.acquire(wait=50, id="mine")
+    assert named.paths == ["POST /api/locks"]
+
+
 def test_nothing_is_given_back_where_nothing_was_asked_or_the_caller_can_ask_again() -> None:
     World().run(Acquisition(HERE, Ask(resource="/a")).abandon())
     named = Acquisition(HERE, Ask(resource="/a", id="mine"))

@@ -11,6 +11,7 @@ from before a request that surely began its timer anew.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import uuid
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast import __version__
+from holdfast.client.details import LockedDetails
 from holdfast.client.errors import LockedError, LostReason
 from holdfast.client.exchange import ClientResponse, Headers
 from holdfast.client.flows import Flow, now, send, sleep
@@ -171,6 +173,17 @@ class Acquisition:
                 yield from send(self._endpoint.request("DELETE", lock.url, within=2.0, Lock_Token=f"<{lock.token}>"))
         except (UnreachableError, RefusedError):
             return
+        yield from self._leave(read_locked(response))
+
+    def _leave(self, details: LockedDetails | None) -> Flow[None]:
+        """Give up the place in line, where there is one, so that nobody stands behind somebody who has gone.
+
+        A caller who has chosen the id keeps it, and may come back to it.
+        """
+        if details is None or details.position is None or self._ask.id is not None:
+            return
+        with contextlib.suppress(UnreachableError):
+            yield from send(self._endpoint.request("DELETE", f"/api/locks/{self.id}", within=2.0))
 
     def _post(self, wait: float, within: float = _GRACE_S) -> Flow[ClientResponse]:
         self.attempts += 1
@@ -233,6 +246,7 @@ class Acquisition:
         left = self._until - answered_at
         details = read_locked(response)
         if left <= 0 or details is None:
+            yield from self._leave(details)
             raise (
                 refusal(response)
                 if details is None
