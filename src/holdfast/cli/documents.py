@@ -57,7 +57,12 @@ WaitFlag: TypeAlias = Annotated[str, Parameter(help="How long to wait while some
 def get(
     url: UrlArgument,
     file: Annotated[
-        Path | None, Parameter(name="FILE", help="Where to put it, - for standard output; default: its name, here.")
+        Path | None,
+        Parameter(
+            name="FILE",
+            allow_leading_hyphen=True,
+            help="Where to put it, - for standard output; default: its name, here.",
+        ),
     ] = None,
     /,
     *,
@@ -74,6 +79,9 @@ def get(
         holdfast get --force --user ada https://dav.example.org/team/plan.odt plan.odt
     """
     _need_url(url)
+    if file is not None and file.name.startswith("-") and file != Path("-") and str(file) == file.name:
+        msg = f"Unknown option: {file}. A file of that name is ./{file}."
+        raise CommandError(msg)
     with connected(url, user) as remote:
         if file == Path("-"):
             _download(remote, sys.stdout.buffer)
@@ -390,7 +398,7 @@ def _umask() -> int:
 
 def _name_of(url: str) -> str:
     """What to call a document here: the last part of its URL. Raises CommandError where it has none."""
-    name = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2], errors="replace")
+    name = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         msg = f"{url} names no document: say what to call it here."
         raise CommandError(msg)

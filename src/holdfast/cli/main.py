@@ -14,8 +14,11 @@ from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Un
 from holdfast import __version__
 from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
+from holdfast.cli.completion import completion
+from holdfast.cli.documents import edit, get, put
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
+from holdfast.cli.remote_locks import break_, refresh
 from holdfast.cli.run import USAGE, run
 from holdfast.cli.serve import serve
 from holdfast.cli.terminal import CommandError, warn
@@ -56,12 +59,18 @@ app.command(users_app)
 app.command(tokens_app)
 app.command(lock)
 app.command(unlock)
+app.command(refresh)
 app.command(locks)
+app.command(break_, name="break")
 app.command(who)
 app.command(wait)
 app.command(run)
+app.command(get)
+app.command(put)
+app.command(edit)
 app.command(check)
 app.command(backup)
+app.command(completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
