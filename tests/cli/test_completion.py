@@ -45,6 +45,23 @@ def test_files_are_completed_where_a_file_or_a_url_is_meant():
 
 
 @pytest.mark.process
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", ".local/share/bash-completion/completions/holdfast"),
+        ("zsh", ".local/share/zsh/site-functions/_holdfast"),
+        ("fish", ".config/fish/completions/holdfast.fish"),
+    ],
+)
+def test_it_is_put_where_the_shell_looks_for_it(run, environment, shell: str, place: str):
+    done = run("completion", shell, "--install")
+    assert done.returncode == 0
+    file = Path(environment["HOME"], place)
+    assert done.stdout == f"Wrote {file}.\n"
+    assert file.read_text() == run("completion", shell).stdout
+
+
+@pytest.mark.process
 def test_an_unknown_shell_is_a_plain_sentence(run, tmp_path: Path):
     done = run("completion", "tcsh")
     assert done.returncode == 2

@@ -5,30 +5,66 @@ Owns: the command, and what the library that reads the commands leaves out: file
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from rich.markup import escape
 
-from holdfast.cli.terminal import CommandError
+from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.cli.who import TARGET_HELP
 
 __all__ = ["completion", "completion_script"]
 
 
-def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")], /) -> None:
-    """Write the completion of `holdfast` for a shell.
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")],
+    /,
+    *,
+    install: Annotated[
+        bool, Parameter(help="Put it where the shell looks for it, for you alone.", negative="", show_default=False)
+    ] = False,
+) -> None:
+    """Write the completion of `holdfast` for a shell, or put it into place.
 
-    Put it where the shell looks for it, and open a new one.
+    A new shell completes commands, flags and files then.
 
     For example:
 
-        holdfast completion bash > ~/.local/share/bash-completion/completions/holdfast
-        holdfast completion zsh > ~/.zfunc/_holdfast
-        holdfast completion fish > ~/.config/fish/completions/holdfast.fish
+        holdfast completion bash --install
+        holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast
     """
-    sys.stdout.write(completion_script(shell))
-    sys.stdout.flush()
+    script = completion_script(shell)
+    if not install:
+        sys.stdout.write(script)
+        sys.stdout.flush()
+        return
+    place = _place(shell)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(script, encoding="utf-8")
+    except OSError as error:
+        msg = f"{place} cannot be written: {error.strerror}."
+        raise CommandError(msg) from error
+    say(escape(f"Wrote {place}."))
+    if shell == "zsh":
+        warn(f"~/.zshrc needs, before compinit: fpath=({place.parent} $fpath)")
+
+
+def _place(shell: Literal["bash", "zsh", "fish"]) -> Path:
+    """Where a shell finds the completions of one user."""
+    if shell == "bash":
+        return _base("XDG_DATA_HOME", "~/.local/share") / "bash-completion" / "completions" / "holdfast"
+    if shell == "fish":
+        return _base("XDG_CONFIG_HOME", "~/.config") / "fish" / "completions" / "holdfast.fish"
+    return _base("XDG_DATA_HOME", "~/.local/share") / "zsh" / "site-functions" / "_holdfast"
+
+
+def _base(variable: str, usual: str) -> Path:
+    text = os.environ.get(variable, "")
+    return Path(text) if text.startswith("/") else Path(usual).expanduser()
 
 
 def completion_script(shell: Literal["bash", "zsh", "fish"]) -> str:

@@ -76,7 +76,7 @@ def get(
     For example:
 
         holdfast get https://dav.example.org/team/plan.odt
-        holdfast get --force --user ada https://dav.example.org/team/plan.odt plan.odt
+        holdfast get --force --user ada https://dav.example.org/plan.odt plan.odt
     """
     _need_url(url)
     if file is not None and file.name.startswith("-") and file != Path("-") and str(file) == file.name:
@@ -122,7 +122,7 @@ def put(
     For example:
 
         holdfast put plan.odt https://dav.example.org/team/plan.odt
-        holdfast put --wait 10m --force report.pdf https://dav.example.org/team/report.pdf
+        holdfast put --wait 10m --force a.pdf https://dav.example.org/a.pdf
     """
     _need_url(url)
     seconds = parse_seconds(wait, "--wait")
@@ -160,7 +160,7 @@ def edit(url: UrlArgument, /, *, wait: WaitFlag = "1m", user: UserFlag = None) -
     For example:
 
         holdfast edit https://dav.example.org/team/notes.txt
-        VISUAL="code --wait" holdfast edit --user ada https://dav.example.org/team/notes.txt
+        VISUAL="code --wait" holdfast edit https://dav.example.org/notes.txt
     """
     _need_url(url)
     command = _editor()

@@ -244,8 +244,8 @@ def break_(
 
     For example:
 
-        holdfast break --reason "Alice is on leave" http://127.0.0.1:4230/dav/plan.odt
-        holdfast break --after 5m --reason Upgrade --user root https://dav.example.org/dav/
+        holdfast break --reason "On leave" http://127.0.0.1:4230/dav/plan.odt
+        holdfast break --after 5m --reason Upgrade https://dav.example.org/dav/
     """
     _need_url(url, "break")
     if not reason.strip():
