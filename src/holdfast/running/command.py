@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from holdfast.running.kernel import die_with_parent
+from holdfast.running.kernel import hear_parents_death
 
 __all__ = ["Order", "ignored_signals", "start"]
 
@@ -71,7 +71,7 @@ def _become(order: Order, environment: Mapping[str, str], parent: int, tell: int
     """In the child: never returns."""
     code = errno.EINVAL
     try:
-        die_with_parent(signal.SIGKILL)
+        hear_parents_death(signal.SIGKILL)
         if os.getppid() != parent:  # it died before it could be said what that is to mean
             os._exit(1)
         os.setpgid(0, 0)

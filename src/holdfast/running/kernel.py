@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, Final
 
-__all__ = ["BoottimeTimer", "adopt_orphans", "die_with_parent", "name_process"]
+__all__ = ["BoottimeTimer", "adopt_orphans", "hear_parents_death", "name_process"]
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
@@ -42,7 +42,7 @@ def adopt_orphans() -> bool:
     return _prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
-def die_with_parent(signal_number: int) -> bool:
+def hear_parents_death(signal_number: int) -> bool:
     """Be sent this signal when the thread that forked this process ends (PR_SET_PDEATHSIG); False where that cannot be."""
     return _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number))
 

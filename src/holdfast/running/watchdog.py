@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from holdfast.client.boottime import boottime
 from holdfast.running.command import Order, start
-from holdfast.running.kernel import BoottimeTimer, adopt_orphans, name_process
+from holdfast.running.kernel import BoottimeTimer, adopt_orphans, hear_parents_death, name_process
 from holdfast.running.lease import Lease
 from holdfast.running.messages import (
     Cause,
@@ -90,6 +90,9 @@ def _be_watchdog(link: Link, order: Order, grace: float, farewell: Callable[[], 
         for number in _DEAF_TO:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        hear_parents_death(
+            signal.SIGCONT
+        )  # should somebody have stopped it, it goes on when nobody else is left to see to that
         name_process("holdfast-watch")
         adopt_orphans()
         watchdog = Watchdog(link, order, grace)
