@@ -70,6 +70,11 @@ class TestGetAndPut:
         assert "With --force it is replaced" in done.stderr
         assert (folder / "plan.txt").read_text() == "a plan\n"
 
+    def test_a_file_that_is_none_is_not_sent(self, run, work: Path, url: str):
+        os.mkfifo(work / "pipe")
+        for name in ("nosuch", "pipe", "."):
+            assert run("put", name, url).stderr == f"holdfast: There is no file {name}.\n"
+
     def test_a_new_document_is_made(self, run, work: Path, url: str, folder: Path):
         (work / "new.txt").write_text("new")
         assert run("put", "new.txt", url.replace("plan", "new")).stdout.startswith("Made ")

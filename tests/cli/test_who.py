@@ -109,6 +109,12 @@ class TestUrls:
         assert done.returncode == 2
         assert "tells nothing of locks" in done.stderr
 
+    def test_where_nothing_is_nobody_holds_anything(self, run, environment, served: Served):
+        with scripted(lambda heard: Said(404)) as server:
+            done = run("who", f"{server.url}/x")
+        assert (done.returncode, done.stdout) == (1, f"Nobody holds {server.url}/x.\n")
+        assert done.stderr == f"Note: There is nothing at {server.url}/x.\n"
+
     def test_another_server_is_asked_about_its_own_url_alone(self, run, environment):
         """Credentials for one part of a host may be none of another part's business."""
         environment["HOLDFAST_TOKEN"] = "hf_abc"

@@ -126,6 +126,9 @@ def put(
     """
     _need_url(url)
     seconds = parse_seconds(wait, "--wait")
+    if not file.is_file():
+        msg = f"There is no file {file}."
+        raise CommandError(msg)
     memory = Memory()
     with connected(url, user) as remote:
         version = None if force else memory.version(remote.url, file)

@@ -37,12 +37,15 @@ T = TypeVar("T")
 
 _MOST_LOCKS: Final = 100_000
 _CONNECT_S: Final = 5.0
+_NOTHING_THERE: Final = frozenset({404, 410})
 
 
 class RemoteLook(msgspec.Struct, frozen=True, kw_only=True):
     """What a server tells of a URL. `address` is where the lock that ends last can be followed; the URL itself otherwise."""
 
     is_holdfast: bool
+    is_missing: bool = False
+    """True where nothing is at the URL."""
     contenders: tuple[Contender, ...] = ()
     address: str
 
@@ -81,7 +84,7 @@ class Remote:
         answer = self._last
         assert answer is not None
         is_holdfast = answer.headers.get("server", "").lower().startswith("holdfast")
-        if is_holdfast or seen.held is None:
+        if is_holdfast or seen.held is None or answer.status in _NOTHING_THERE:
             found = self._found()
             if found is not None:
                 return self._of_found(found)
@@ -89,6 +92,7 @@ class Remote:
             raise CommandError(self._nothing_told(answer))
         return RemoteLook(
             is_holdfast=False,
+            is_missing=answer.status in _NOTHING_THERE,
             contenders=tuple(of_known(lock, self.path) for lock in seen.locks),
             address=self.url,
         )

@@ -97,8 +97,9 @@ def look_local(target: str) -> Seen:
 
 def _look_remote(target: str, user: str | None) -> Seen:
     with connected(target, user) as remote:
-        found = remote.look().contenders
-        return Seen(target=remote.url, is_held=bool(found), holders=found)
+        told = remote.look()
+        notes = (f"There is nothing at {remote.url}.",) if told.is_missing else ()
+        return Seen(target=remote.url, is_held=bool(told.contenders), holders=told.contenders, notes=notes)
 
 
 def _served(place: Path) -> tuple[list[Contender], list[str]]:
