@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -62,7 +63,7 @@ def test_the_witness_sees_two_commands_where_nobody_ends_the_first(tmp_path: Pat
         body = b'{"resource": "/jobs/arena", "ttl": 1}'
         assert server.client().request("POST", "/api/locks", body, content_type="application/json").status == 201
         work = ["sh", "-c", WORK, "work", "long", str(tmp_path)]
-        careless = subprocess.Popen(work, env=os.environ | {"HOLDFAST_FENCING_TOKEN": "1"})
+        careless = subprocess.Popen(work, env=os.environ | {"HOLDFAST_FENCING_TOKEN": "1"}, start_new_session=True)
         try:
             until = time.monotonic() + 30
             while not lines(tmp_path / "rounds") and time.monotonic() < until:
@@ -70,6 +71,6 @@ def test_the_witness_sees_two_commands_where_nobody_ends_the_first(tmp_path: Pat
             run = [sys.executable, "-m", "holdfast", "run", "arena", "--server", url, "--", *work]
             assert subprocess.run(run, timeout=60, check=False).returncode == 1
         finally:
-            careless.kill()
+            os.killpg(careless.pid, signal.SIGKILL)
             careless.wait()
     assert len(lines(tmp_path / "violations")) == 1
