@@ -106,8 +106,7 @@ def acquire(call: Call) -> Response:
         if isinstance(found, IdTaken):
             raise _id_refused(found, named_by_key=named_by_key)
         if isinstance(found, Event):
-            said = f"This id has been used. {_sentence(call, found)} Choose another id for a new lock."
-            raise RefusalError(409, said, ended=ended_lock(found, call.site.clock.wall_offset()))
+            raise _id_used(call, found)
         if isinstance(found, Miss):
             raise _missed(found, "break")
         response = _granted(call, found, resource, keeps_place=lock_id is not None)
@@ -235,9 +234,9 @@ def take_over(call: Call) -> Response:
     """POST /api/locks/{id}/take-over."""
     body = call.body(TakeOverBody)
     ttl = _asked(body.ttl)
-    held = call.site.registry.describe(call.lock_id)
-    endless = isinstance(held, Found) and _asks_no_end(call, body.ttl, held.lock.root)
-    if isinstance(held, Found):
+    held = _own(call, call.lock_id)
+    endless = held is not None and _asks_no_end(call, body.ttl, held.lock.root)
+    if held is not None:
         _demand_writer(call, held.lock.root, held.lock.depth)
     found = call.site.registry.take_over(
         call.lock_id,
@@ -251,7 +250,7 @@ def take_over(call: Call) -> Response:
         raise _missed(found, "take over")
     if isinstance(found, Event):
         raise _gone(call, found) if may_see_event(call.principal, found) else _missed(Miss.UNKNOWN, "take over")
-    resource = held.lock.root if isinstance(held, Found) else ROOT
+    resource = held.lock.root if held is not None else ROOT
     return _granted(call, found, resource)
 
 
@@ -323,8 +322,8 @@ def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None
     renewals: list[Renewal] = []
     for lock_id, token, ttl in wanted:
         # Looked at only where no end is asked for, which is an administrator's to ask.
-        held = call.site.registry.describe(lock_id) if ttl is None else None
-        endless = isinstance(held, Found) and _asks_no_end(call, ttl, held.lock.root)
+        held = _own(call, lock_id) if ttl is None else None
+        endless = held is not None and _asks_no_end(call, ttl, held.lock.root)
         renewals.append(Renewal(lock_id, token, ENDLESS if endless else _asked(ttl)))
     answers: list[Lock | RefusalError] = []
     for found in call.site.registry.refresh(renewals, call.principal.name):
@@ -417,6 +416,20 @@ def _id_refused(found: IdTaken, *, named_by_key: bool) -> RefusalError:
     if found.by_other:
         return RefusalError(409, "A lock of somebody else has this id; choose another.")
     return RefusalError(409, "Your lock with this id was acquired for another request; choose another id.")
+
+
+def _id_used(call: Call, event: Event) -> RefusalError:
+    """The id was that of a lock which has ended; of whose lock, and where, is told to those alone who may see it."""
+    if not may_see_event(call.principal, event):
+        return RefusalError(409, "This id has been used. Choose another id for a new lock.")
+    said = f"This id has been used. {_sentence(call, event)} Choose another id for a new lock."
+    return RefusalError(409, said, ended=ended_lock(event, call.site.clock.wall_offset()))
+
+
+def _own(call: Call, lock_id: str) -> Found | None:
+    """The held lock with this id, where it is the principal's own: a refusal that names its root tells nobody else."""
+    held = call.site.registry.describe(lock_id)
+    return held if isinstance(held, Found) and held.lock.principal == call.principal.name else None
 
 
 def _missed(miss: Miss, verb: str) -> RefusalError:
