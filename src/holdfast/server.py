@@ -261,12 +261,13 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
     url = base_url(settings.scheme, settings.host, sockets)
     try:
         if settings.workers == 1:
-            _serve((settings, tuple(users)), sockets, lambda: on_ready(url))
+            _serve((settings, tuple(users)), sockets, lambda: on_ready(url), is_first=True)
             return True
         else:
             # Opened once here first, so that what is wrong with it is said once and before any worker starts.
             first = Application(settings, users)
             try:
+                _begin(first)
                 begin_shared(settings.state_folder / _METRICS_NAME, first.store)
             finally:
                 first.close()
@@ -285,11 +286,26 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
             sock.close()
 
 
-def _serve(work: tuple[Settings, tuple[UserRecord, ...]], sockets: list[socket], on_ready: Callable[[], None]) -> None:
+def _begin(first: Application) -> None:
+    """What is done once, by the process that has claimed the state folder, before any serves."""
+    given_up = first.service.give_up_parked()
+    if given_up:
+        _logger.warning("%d requests waited in line when an earlier server ended; their places were given up", given_up)
+
+
+def _serve(
+    work: tuple[Settings, tuple[UserRecord, ...]],
+    sockets: list[socket],
+    on_ready: Callable[[], None],
+    *,
+    is_first: bool = False,
+) -> None:
     settings, users = work
     set_up_logs(settings.log_format)  # a worker is a process of its own
     application = Application(settings, users)
     try:
+        if is_first:
+            _begin(application)
         application.start()
         tls = None
         if settings.tls_cert is not None and settings.tls_key is not None:

@@ -281,6 +281,15 @@ class LockService:
         with self._store.write() as tx:
             tx.renew_waiters(place_ids, tx.now + PARKED_LEASE)
 
+    def give_up_parked(self) -> int:
+        """Give up the places of all who are parked; returns how many.
+
+        For a start after which nobody else serves: their connections ended with the processes that died. Who may come
+        back on another one keeps the place, as when a connection ends otherwise.
+        """
+        with self._store.write() as tx:
+            return self._turns.remove_parked(tx)
+
     # -- upkeep -------------------------------------------------------------------------------------
 
     def sweep(self, limit: int = _MOST_EXPIRED) -> int:

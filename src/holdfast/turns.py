@@ -20,7 +20,7 @@ import msgspec
 from holdfast.claims import AcquireRequest
 from holdfast.core.decisions import Refusal, Refused, Standing
 from holdfast.core.model import Depth, Event, EventKind, Lock, Waiter
-from holdfast.core.paths import ResourcePath
+from holdfast.core.paths import ROOT, ResourcePath
 from holdfast.core.queueing import ahead_of, waiting
 from holdfast.store.protocol import ReadTransaction, WriteTransaction
 
@@ -55,6 +55,7 @@ _MOST_LAPSED: Final = 1000
 
 LAPSED: Final = "no sign of life from who waited"
 ENDED: Final = "the wait was over"
+CUT_OFF: Final = "the server ended without a word, and the connection with it"
 
 GIVEN_UP: Final = "given up by its principal"
 """Why a place was left, where its request must not take another one: it was told apart from the request itself."""
@@ -136,7 +137,7 @@ class Turns:
                 return msgspec.structs.replace(
                     told, line=msgspec.structs.replace(told.line or Standing(), is_full=True)
                 )
-            place = self._enqueue(tx, request, lock_id or _new_id(tx), endless=endless)
+            place = self._enqueue(tx, request, lock_id, endless=endless)
         if stay is Stay.PARKED:
             if place.lease_until < tx.now + PARKED_LEASE - RENEW_EVERY:
                 tx.renew_waiters([place.id], tx.now + PARKED_LEASE)
@@ -159,6 +160,15 @@ class Turns:
         for waiter in lapsed:
             self.leave(tx, waiter, LAPSED)
         return len(lapsed)
+
+    def remove_parked(self, tx: WriteTransaction) -> int:
+        """Give up the places of all whose connections have ended with the processes that had them; returns how many."""
+        if not tx.count_waiters():
+            return 0
+        parked = [waiter for waiter in (*tx.waiters_on([ROOT.text]), *tx.waiters_below(ROOT)) if not waiter.comes_back]
+        for waiter in parked:
+            self.leave(tx, waiter, CUT_OFF)
+        return len(parked)
 
     def told(self, tx: ReadTransaction, request: AcquireRequest, refused: Refused, place: Waiter | None) -> Refused:
         """The refusal of a new lock, with how the line stands for it."""
@@ -218,10 +228,10 @@ class Turns:
                 return False
         return True
 
-    def _enqueue(self, tx: WriteTransaction, request: AcquireRequest, lock_id: str, *, endless: bool) -> Waiter:
+    def _enqueue(self, tx: WriteTransaction, request: AcquireRequest, lock_id: str | None, *, endless: bool) -> Waiter:
         waiter = tx.enqueue(
             Waiter(
-                id=lock_id,
+                id=lock_id or _new_id(tx),
                 seq=0,
                 root=request.claim.resource,
                 scope=request.scope,
@@ -236,6 +246,7 @@ class Turns:
                 endless=endless,
                 enqueued_at=tx.now,
                 lease_until=tx.now + PARKED_LEASE,
+                comes_back=lock_id is not None,
             )
         )
         tx.append(Event.about_waiter(waiter, EventKind.QUEUED, tx.now, reason=waiter.reason))

@@ -249,6 +249,17 @@ class TestLease:
         assert isinstance(world.turn(second), Lock)
         assert [event.reason for event in world.events() if event.kind is EventKind.LEFT] == ["gone"]
 
+    def test_after_a_crash_those_are_gone_whose_connections_are_and_who_comes_back_is_not(self, world: World) -> None:
+        world.grant("/a")
+        world.grant("/b/c")
+        gone = [world.queued("/a", "bob").id, world.queued("/b/c", "cyd").id]
+        assert isinstance(world.named("/a", "mine", "dan", stay=Stay.PARKED), Queued)
+        assert isinstance(world.named("/b/c", "polled", "eve"), Refused)
+        assert world.service.give_up_parked() == 2
+        assert world.line() == ["mine", "polled"]
+        assert [event.lock_id for event in world.events() if event.kind is EventKind.LEFT] == gone
+        assert world.service.give_up_parked() == 0
+
     def test_the_sweeper_tidies_who_lapsed(self, world: World) -> None:
         world.grant("/a", seconds=600)
         world.queued("/a", "bob")

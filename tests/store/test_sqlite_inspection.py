@@ -98,7 +98,7 @@ def test_waiters_are_told_of_and_those_that_have_gone_apart(path: Path, time: Ma
         (["UPDATE counters SET waiters = 2"], "counters: 2 waiters are counted and 0 kept"),
         (
             [
-                "INSERT INTO waiters VALUES (1, 'i', '/a', '', '', '', '', NULL, '', '', '', NULL, 0, 0, 0)",
+                "INSERT INTO waiters VALUES (1, 'i', '/a', '', '', '', '', NULL, '', '', '', NULL, 0, 0, 0, 0)",
                 "UPDATE counters SET waiters = 1",
             ],
             "counters: The next waiter would have the place 1, and there is one with 1",

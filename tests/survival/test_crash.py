@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import signal
@@ -353,6 +354,54 @@ def test_workers_end_with_their_parent_and_a_new_server_takes_over_at_once(tmp_p
         assert staging_folders(folder) == 1
         assert leftovers(folder) == []
     assert events_of(server.state)
+
+
+def begin_waiting(server: ServerProcess, name: str, **members: object) -> socket.socket:
+    """Ask for a lock that somebody holds; returns once it stands in line."""
+    server_line = in_line(server)
+    client = socket.create_connection(server.address, timeout=30)
+    body = json.dumps({"wait": 60, **members})
+    head = f"POST /api/locks HTTP/1.1\r\nHost: x\r\nAuthorization: {server.client(name).authorization}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    client.sendall((head + body).encode())
+    wait_until(lambda: in_line(server) > server_line)
+    return client
+
+
+def in_line(server: ServerProcess) -> int:
+    """How many wait, for whatever lock."""
+    found = server.client().request("GET", "/api/locks")
+    return sum(lock["queue_length"] for lock in json.loads(found.body)["locks"])
+
+
+def acquire(server: ServerProcess, name: str, **members: object) -> Answer:
+    body = json.dumps(members).encode()
+    return server.client(name).request("POST", "/api/locks", body, {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_after_kill_9_nobody_waits_for_those_whose_connections_ended_with_the_server(
+    tmp_path: Path, workers: str
+) -> None:
+    """A place with an id is kept, since its client can come back for it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    flags = ("--workers", workers)
+    with ServerProcess.start(folder, tmp_path / "log", *flags, users=PEOPLE) as server:
+        held = [json.loads(acquire(server, "alice", resource=resource).body) for resource in ("/x", "/y")]
+        lost = begin_waiting(server, "bob", resource="/x")
+        named = begin_waiting(server, "bob", resource="/y", id="bob-comes-back")
+        server.crash()
+        lost.close()
+        named.close()
+    with ServerProcess.start(folder, tmp_path / "log", *flags, users=PEOPLE) as server:
+        for lock in held:
+            token = f"<{lock['token']}>"
+            assert server.client("alice").request("DELETE", lock["url"], lock_token=token).status == 204
+        assert acquire(server, "carol", resource="/x").status == 201
+        assert acquire(server, "carol", resource="/y").status == 423
+        assert acquire(server, "bob", resource="/y", id="bob-comes-back").status == 201
+        assert server.stop() == 0
 
 
 def test_a_lock_of_a_name_that_a_kill_left_properties_behind_for_makes_a_document_without_any(tmp_path: Path) -> None:

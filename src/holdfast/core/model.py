@@ -99,7 +99,8 @@ class Waiter(msgspec.Struct, frozen=True):
 
     `seq` is its place, given by the store: a lower one is earlier; 0 before that. `asked_s` is the ttl asked for in
     seconds, None for the default; `endless` one for a lock without end. A waiter lives until `lease_until`, and
-    whoever waits renews that; one that has lapsed is passed over and loses its place.
+    whoever waits renews that; one that has lapsed is passed over and loses its place. One that `comes_back` may do
+    so on another connection; all others end with theirs.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Waiter(msgspec.Struct, frozen=True):
     endless: bool
     enqueued_at: datetime
     lease_until: datetime
+    comes_back: bool = False
 
     def has_lapsed_at(self, now: datetime) -> bool:
         """True once its lease has run out; decided when read, as with locks."""

@@ -51,7 +51,7 @@ class WaiterSuite(StoreCases):
             bare = tx.enqueue(
                 Waiter(
                     "i", 0, ROOT, LockScope.SHARED, Depth.ZERO, "", "", None, "", "", Face.API, None, True, tx.now,
-                    tx.now + timedelta(days=300_000, microseconds=1),
+                    tx.now + timedelta(days=300_000, microseconds=1), True,
                 )
             )  # fmt: skip
             assert full == structs.replace(asked, seq=full.seq)

@@ -112,7 +112,7 @@ REMOVE_LOCK: Final = "DELETE FROM locks WHERE root = ? AND id = ?"
 
 _WAITER: Final = (
     "seq, id, root, scope, depth, principal, owner, owner_xml, reason, client, face, asked_s, endless, enqueued_at,"
-    " lease_until"
+    " lease_until, comes_back"
 )
 
 WAITERS_ON_ONE: Final = f"SELECT {_WAITER} FROM waiters WHERE root = ? AND seq < ? ORDER BY seq LIMIT ?"
@@ -137,7 +137,7 @@ SOMEONE_WAITS: Final = "SELECT EXISTS (SELECT 1 FROM waiters)"
 COUNT_WAITERS: Final = "SELECT waiters FROM counters"
 """How many waiters there are; every commit writes the number."""
 
-INSERT_WAITER: Final = f"INSERT INTO waiters ({_WAITER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_WAITER: Final = f"INSERT INTO waiters ({_WAITER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 """Keep a waiter at the end of the line."""
 
 RENEW_WAITERS: Final = "UPDATE waiters SET lease_until = ? WHERE id IN (SELECT value FROM json_each(?))"

@@ -135,6 +135,7 @@ def waiter_from(row: Row) -> Waiter:
         endless,
         enqueued_at,
         lease_until,
+        comes_back,
     ) = row
     return Waiter(
         lock_id,
@@ -152,6 +153,7 @@ def waiter_from(row: Row) -> Waiter:
         bool(endless),
         instant_from(enqueued_at),
         instant_from(lease_until),
+        bool(comes_back),
     )
 
 
@@ -173,6 +175,7 @@ def waiter_row(waiter: Waiter) -> Row:
         waiter.endless,
         microseconds(waiter.enqueued_at),
         microseconds(waiter.lease_until),
+        waiter.comes_back,
     )
 
 
