@@ -12,6 +12,7 @@ from holdfast.core.paths import ROOT
 from holdfast.store.protocol import StoreError
 from holdfast.store.sqlite import SqliteStore
 from holdfast.testing.store_cases import event_about, lock_on, roots_of
+from tests.edge.tiny import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -237,8 +238,8 @@ def test_after_the_shared_commit_all_of_it_is_unsynced(tmp_path: Path) -> None:
         assert not store.has_unsynced
 
 
-def test_held_work_is_counted_for_checkpoints(store: SqliteStore, path: Path) -> None:
-    before = path.stat().st_size
+def change_much(store: SqliteStore) -> None:
+    """More than is left in the log."""
     for _ in range(6):
         with store.hold():
             for _ in range(150):
@@ -246,4 +247,33 @@ def test_held_work_is_counted_for_checkpoints(store: SqliteStore, path: Path) ->
                 with store.write() as tx:
                     tx.remove(lock_on(tx, "/a"))
         store.commit_held()
+
+
+def test_held_work_is_counted_for_checkpoints(path: Path) -> None:
+    with SqliteStore(path, durability=Durability.CRASH) as store:
+        before = path.stat().st_size
+        change_much(store)
+        wait_until(lambda: path.stat().st_size > before)
+
+
+def test_nobody_who_commits_waits_for_the_disk_of_a_checkpoint(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for a disk that never answers; and closing the store waits for the checkpoint that has begun."""
+    answers, asked = threading.Event(), threading.Event()
+    sync = os.fdatasync
+
+    def slow_sync(file: int) -> None:
+        asked.set()
+        assert answers.wait(PATIENCE_S)
+        sync(file)
+
+    with SqliteStore(path, durability=Durability.CRASH) as store:
+        insert(store, "/first")  # which reserves fencing tokens on the disk
+        monkeypatch.setattr(os, "fdatasync", slow_sync)
+        before = path.stat().st_size
+        change_much(store)
+        assert asked.wait(PATIENCE_S)
+        change_much(store)
+        assert path.stat().st_size == before
+        answers.set()
     assert path.stat().st_size > before
+    assert kept(path) == ["/first"]

@@ -29,7 +29,7 @@ goes on as it is. Where the system cannot tell a restart, every opening counts a
 
 Checkpoints are not left to SQLite: versions 3.7.0 to 3.51.2 can lose a commit when a checkpoint starts while
 another connection begins the log anew (sqlite.org/wal.html, "the WAL-reset bug"). So this store checkpoints on a connection of
-its own while another one of its connections holds the write lock, every few hundred transactions.
+its own while another one of its connections holds the write lock, every few hundred transactions (checkpointing.py).
 
 Forking: open the store after a fork, in each worker. A store that was open before a fork refuses
 to work in the child, and the parent's goes on unharmed.
@@ -53,6 +53,7 @@ from holdfast.clock import Clock
 from holdfast.config import Durability
 from holdfast.core.model import Lock, Waiter
 from holdfast.store.protocol import StoreError
+from holdfast.store.sqlite.checkpointing import Checkpointer
 from holdfast.store.sqlite.commit import Commit
 from holdfast.store.sqlite.durability import LogSync, Observe
 from holdfast.store.sqlite.known import KnownLocks
@@ -73,7 +74,7 @@ __all__ = ["SqliteStore"]
 
 _CHANGES_PER_CHECKPOINT: Final = 2000
 """Changed rows after which the log is checkpointed: some 300 grants and releases with commits of their own, or 500
-that share them; at most 15 MiB of log."""
+that share them; some 15 MiB of log."""
 
 _OPENER_CACHE_KIB: Final = 8192
 _CACHE_KIB: Final = 2048
@@ -121,6 +122,13 @@ class SqliteStore:
             migrate(self._keeper, path, shipped_migrations(), busy_limit_s=busy_limit_s)
             self.clock = resume(self._keeper, path, clock or Clock(), busy_limit_s=busy_limit_s)
             self._log = LogSync(path.with_name(path.name + "-wal"), observe)
+            self._checkpointer = Checkpointer(
+                self._keeper,
+                self._turn,
+                self._log.wait,
+                lambda: connect(path, busy_limit_s=busy_limit_s, cache_kib=64),
+                self._begin_immediate,
+            )
         except OSError as error:
             self._keeper.close()
             raise StoreError(f"{path}-wal cannot be used: {error.strerror}") from error
@@ -240,6 +248,7 @@ class SqliteStore:
             if held is not None and held.failure is None:
                 held.failure = StoreError(self._refusal)
                 self._turn.release()
+        self._checkpointer.close()
         self._watch.close()
         self._log.close()
         self._keeper.close()
@@ -271,7 +280,7 @@ class SqliteStore:
                 f"the store was busy for {self._busy_limit_s:g} s with other work of this process; try again"
             )
         try:
-            self._begin_immediate(session)
+            self._begin_immediate(session.cursor)
             self._refresh(session)
         except BaseException:
             self._turn.release()
@@ -279,14 +288,14 @@ class SqliteStore:
         now_us = self.clock.now_us()
         return SqliteWriteTransaction(session, now_us, self._durable_ceiling, Commit(session.cursor, now_us))
 
-    def _begin_immediate(self, session: Session) -> None:
+    def _begin_immediate(self, cursor: sqlite3.Cursor) -> None:
         try:
             try:
-                session.cursor.execute("BEGIN IMMEDIATE")
+                cursor.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
-                patiently(lambda: session.cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
+                patiently(lambda: cursor.execute("BEGIN IMMEDIATE"), self._busy_limit_s)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
@@ -316,7 +325,7 @@ class SqliteStore:
         self._changes += commit.changed
         if self._changes >= _CHANGES_PER_CHECKPOINT:
             self._changes = 0
-            self._checkpoint(session)
+            self._checkpointer.ask()
 
     def _commit_all(self, session: Session, held: Commit) -> None:
         """Commit what was held, or note why that failed."""
@@ -360,22 +369,13 @@ class SqliteStore:
         finally:
             self._turn.release()
 
-    def _checkpoint(self, session: Session) -> None:
-        """Move the log into the database, while `session` keeps every writer, in any process, from beginning it anew."""
-        # The commit stands, so a checkpoint that fails is no error of it: the log grows until the next one.
-        with contextlib.suppress(sqlite3.Error, StoreError):
-            # Most of the waiting for the disk is done before the write lock is taken.
-            self._log.wait()
-            self._begin_immediate(session)
-            self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
     def _reserve(self, ceiling: int) -> None:
         self._log.wait()
         self._durable_ceiling = max(self._durable_ceiling, ceiling)
 
     def _leave_to_parent(self) -> None:
         """In the child of a fork: touch nothing of what belongs to the parent, not even to close it."""
-        inherited.extend((*self._sessions, self._keeper, self._watch, self._log, self._local))
+        inherited.extend((*self._sessions, self._keeper, self._checkpointer, self._watch, self._log, self._local))
         self._refusal = "this store was opened before a fork; open it in the new process"
 
 
