@@ -254,7 +254,10 @@ def test_what_is_undone_is_not_told(counter: Counter, pulse: Beats, caplog: pyte
 def test_it_starts_once_what_its_face_changed_is_committed(
     pulse: Beats, caplog: pytest.LogCaptureFixture, fails: bool
 ) -> None:
-    """A place in the line is not waited in before it is there, and not at all where it is undone."""
+    """A place in the line is not waited in before it is there, and not at all where it is undone.
+
+    It is given up then: a face on another thread may have committed it before, and what is undone is of others.
+    """
     ledger = Ledger()
     ledger.fails = fails
     ticket = Ticket(at_hasten=DONE)
@@ -271,12 +274,13 @@ def test_it_starts_once_what_its_face_changed_is_committed(
         client.request("POST", "/dav/park")
         if fails:
             assert client.answer().status == 503
+            assert ticket.abandoned.wait(PATIENCE_S)
         else:
             assert ticket.started.wait(PATIENCE_S)
             pulse.do(lambda: ticket.answer(DONE))
             assert client.answer().status == 201
     assert seen == ([] if fails else [["place"]])
-    assert ticket.calls == ([] if fails else ["start"])
+    assert ticket.calls == (["abandon"] if fails else ["start"])
     assert ("could not be committed" in caplog.text) is fails
 
 

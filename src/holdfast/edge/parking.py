@@ -78,6 +78,7 @@ class Parked(HeldAnswer):
         self._stage = _Stage.PARKED
         if instead is not None:
             self.answer(instead)
+            self._abandon()  # what was undone may be of others, and its own committed before on another thread
             return
         try:
             self._holder.run(partial(self._pending.start, self.answer))
