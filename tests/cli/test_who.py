@@ -103,6 +103,34 @@ class TestUrls:
         done = run("who", "--user", "alice", f"{served.url}/dav/plan.txt")
         assert (done.returncode, "does not accept" in done.stderr) == (2, True)
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("who",),
+            ("wait", "--timeout", "1s"),
+            ("locks",),
+            ("lock",),
+            ("unlock", "--lock-token", "urn:uuid:x"),
+            ("break", "--reason", "x"),
+        ],
+        ids=lambda command: command[0],
+    )
+    def test_who_is_not_known_is_never_told_that_a_resource_is_free(
+        self, run, environment, served: Served, command: tuple[str, ...]
+    ):
+        """A resource beside the documents, whose locks the API alone tells."""
+        served.as_("alice").request(
+            "POST", "/api/locks", b'{"resource": "/orders/77"}', content_type="application/json"
+        )
+        url = f"{served.url}/orders/77"
+        unknown = run(*command, url)
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert "wants to know who you are: --user NAME" in unknown.stderr
+        environment["HOLDFAST_PASSWORD"] = "wrong"
+        wrong = run(*command, "--user", "bob", url)
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert "does not accept this name and password" in wrong.stderr
+
     def test_a_server_that_knows_no_locks_says_nothing_of_them(self, run):
         with scripted(lambda heard: Said(405)) as server:
             done = run("who", f"{server.url}/x")
@@ -151,7 +179,7 @@ class TestUrls:
         environment["PYTHONPATH"] = str(tmp_path / "without")
         done = run("who", "http://127.0.0.1:1/a")
         assert (done.returncode, done.stderr) == (
-            2, "holdfast: For URLs an HTTP library is needed: pip install 'holdfast[client]'.\n"
+            2, "holdfast: For URLs an HTTP library is needed: pip install httpx.\n"
         )  # fmt: skip
         (tmp_path / "data").touch()
         assert run("who", "data").returncode == 1

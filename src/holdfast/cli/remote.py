@@ -38,6 +38,8 @@ T = TypeVar("T")
 _MOST_LOCKS: Final = 100_000
 _CONNECT_S: Final = 5.0
 _NOTHING_THERE: Final = frozenset({404, 410})
+_UNTOLD: Final = frozenset({401, 403, 429})
+"""What keeps a server from telling who has locked what."""
 
 
 class RemoteLook(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,7 @@ class Remote:
         try:
             self.http: Any = new_http("Client")
         except ImportError as error:
-            msg = "For URLs an HTTP library is needed: pip install 'holdfast[client]'."
+            msg = "For URLs an HTTP library is needed: pip install httpx."
             raise CommandError(msg) from error
         if credentials.token:
             self.http.headers["Authorization"] = f"Bearer {credentials.token}"
@@ -85,11 +87,11 @@ class Remote:
         assert answer is not None
         is_holdfast = answer.headers.get("server", "").lower().startswith("holdfast")
         if is_holdfast or seen.held is None or answer.status in _NOTHING_THERE:
-            found = self._found()
+            found = self._found(is_holdfast=is_holdfast)
             if found is not None:
                 return self._of_found(found)
         if seen.held is None:
-            raise CommandError(self._nothing_told(answer))
+            raise CommandError(self._nothing_told(answer.status, answer.headers.get("location", "another place")))
         return RemoteLook(
             is_holdfast=False,
             is_missing=answer.status in _NOTHING_THERE,
@@ -129,10 +131,13 @@ class Remote:
         """Close the connections."""
         self.http.close()
 
-    def _found(self) -> list[FoundLock] | None:
+    def _found(self, *, is_holdfast: bool) -> list[FoundLock] | None:
+        """What the lock API tells; None where there is none. A Holdfast server that keeps silent has not said "free"."""
         try:
             return self.find(covering=self.path)
-        except RefusedError:
+        except RefusedError as error:
+            if is_holdfast and (error.status in _UNTOLD or error.status >= 500):
+                raise CommandError(self._nothing_told(error.status)) from error
             return None
 
     def _of_found(self, found: list[FoundLock]) -> RemoteLook:
@@ -141,19 +146,21 @@ class Remote:
         contenders = tuple(of_found(lock, self.path) for lock in found)
         return RemoteLook(is_holdfast=True, contenders=contenders, address=address)
 
-    def _nothing_told(self, answer: ClientResponse) -> str:
+    def _nothing_told(self, status: int, location: str = "") -> str:
         server = f"{self.base}/"
-        if answer.status == 401:
+        if status == 401:
             if self._is_known:
                 return f"{server} does not accept this name and password, or this token."
             return f"{server} wants to know who you are: --user NAME, or HOLDFAST_TOKEN."
-        if answer.status == 403:
+        if status == 429:
+            return f"{server} has heard too many wrong passwords or tokens from here: try again in a minute."
+        if status == 403:
             return f"{server} does not let you see {self.path}."
-        if 300 <= answer.status < 400:
-            return f"{self.url} has moved to {answer.headers.get('location', 'another place')}: ask about that URL."
-        if answer.status >= 500:
-            return f"{server} is in trouble: it answered {answer.status}."
-        return f"{server} tells nothing of locks: it is no WebDAV server there, and no Holdfast (PROPFIND was answered with {answer.status})."
+        if 300 <= status < 400:
+            return f"{self.url} has moved to {location}: ask about that URL."
+        if status >= 500:
+            return f"{server} is in trouble: it answered {status}."
+        return f"{server} tells nothing of locks: it is no WebDAV server there, and no Holdfast (PROPFIND was answered with {status})."
 
     @property
     def _is_known(self) -> bool:

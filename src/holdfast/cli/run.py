@@ -207,7 +207,7 @@ class _Run:
             try:
                 http = new_http("Client")
             except ImportError:
-                _complain("An HTTP library is needed: pip install 'holdfast[client]'.")
+                _complain("An HTTP library is needed: pip install httpx.")
                 return UNAVAILABLE
             with http:
                 return self._with_server(http, watchdog, ignored, terminal)

@@ -98,7 +98,7 @@ def new_http(kind: str) -> Any:
                 raise
         else:
             return getattr(library, kind)(limits=library.Limits(max_connections=None, max_keepalive_connections=20))
-    msg = "the client needs an HTTP library: pip install 'holdfast[client]'"
+    msg = "the client needs an HTTP library: pip install httpx"
     raise ImportError(msg)
 
 
