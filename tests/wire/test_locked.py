@@ -216,6 +216,8 @@ def test_instants_are_shown_on_the_wall_clock_and_rounded_so_that_nobody_comes_e
         (make_lock(root=ResourcePath("/"), depth=Depth.INFINITY, face=Face.API, reason="nightly\nbackup", expires_at=None,
                    created_at=SINCE - timedelta(days=1), client=""), WRITE,
          "Ada has locked / and everything in it since 20 Nov 10:02 UTC, without a set end; reason: nightly backup."),
+        (make_lock(root=ResourcePath("/"), depth=Depth.INFINITY, face=Face.COMMAND, reason="Upgrade", client=""), WRITE,
+         "Ada has locked / and everything in it since 10:02 UTC, until 10:32 UTC; reason: Upgrade."),
         (make_lock(created_at=SINCE - timedelta(days=365)), WRITE, "since 21 Nov 2025 10:02 UTC, until 10:32 UTC"),
     ],
 )  # fmt: skip
@@ -223,6 +225,13 @@ def test_the_detail_is_a_sentence_for_a_person(lock, condition, expected):
     detail = locked_detail(answer(lock, condition=condition))
     assert expected in detail
     assert detail.endswith("Try again once it is released, or ask the holder to release it.")
+
+
+@pytest.mark.parametrize("face, is_told", [(Face.WEBDAV, True), (Face.API, True), (Face.COMMAND, False)])
+def test_the_page_speaks_of_renewal_but_where_maintenance_ends_when_it_was_set_to(face, is_told):
+    page = locked_response(answer(make_lock(face=face)), "text/html").body
+    assert (b"unless renewed <span" in page) is is_told
+    assert b"10:32 UTC</time>" in page
 
 
 def test_more_locks_are_counted_and_only_some_described():

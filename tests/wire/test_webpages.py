@@ -31,7 +31,7 @@ def an_entry(name="plan.odt", **changes):
 
 def a_lock(**changes):
     values = {"page_href": "/locks/7Hq2", "holder": "Ada", "owner": "", "program": "", "root": "/dav/plan.odt", "shared": False, "whole_tree": False,
-              "edits": True, "reason": "", "since_text": "10:02 UTC", "since_iso": "2026-11-21T10:02:00Z", "until_text": "",
+              "edits": True, "renewable": True, "reason": "", "since_text": "10:02 UTC", "since_iso": "2026-11-21T10:02:00Z", "until_text": "",
               "until_iso": "", "seconds_left": None, "queue_length": 0}  # fmt: skip
     return LockedPageLock(**{**values, **changes})
 

@@ -268,7 +268,8 @@ def _holder_sentence(answer: LockedAnswer) -> str:
     if lock.expires_at is None:
         until = "without a set end"
     else:
-        until = f"until {clock_text(_rounded_up(lock.expires_at + answer.wall_offset), shown_now)} unless renewed"
+        renewal = "" if lock.face is Face.COMMAND else " unless renewed"
+        until = f"until {clock_text(_rounded_up(lock.expires_at + answer.wall_offset), shown_now)}{renewal}"
     # Windows asks for depth infinity on a document, too, so the depth does not tell a collection.
     edits = lock.root == answer.resource and lock.face is Face.WEBDAV and not lock.root_href.endswith("/")
     verb = "is editing" if edits else "has locked"
@@ -325,6 +326,7 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
         shared=lock.scope is LockScope.SHARED,
         whole_tree=lock.depth is Depth.INFINITY,
         edits=lock.face is Face.WEBDAV,
+        renewable=lock.face is not Face.COMMAND,
         reason=clean(lock.reason, 500),
         since_text=clock_text(since, shown_now),
         since_iso=iso_instant(since),

@@ -51,8 +51,8 @@ PAGE_POLICY: Final = (
 class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
     """One lock as the locked page shows it; empty texts are left out.
 
-    `edits` is true where a program has a document open; the `..._iso` are in UTC; `seconds_left` is
-    None without end. `page_href` is the address of the lock's own page.
+    `edits` is true where a program has a document open, `renewable` where the end may move; the `..._iso` are in UTC;
+    `seconds_left` is None without end. `page_href` is the address of the lock's own page.
     """
 
     page_href: str
@@ -63,6 +63,7 @@ class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool
     whole_tree: bool
     edits: bool
+    renewable: bool
     reason: str
     since_text: str
     since_iso: str
