@@ -39,6 +39,7 @@ def details(**changes):
     "changes, waited, attempts, sentence",
     [
         ({}, 12.3, 3, "/orders/42 is locked by Ada until 14:32 UTC (waited 12 s, 3 attempts)"),
+        ({}, 1.0, 1, "/orders/42 is locked by Ada until 14:32 UTC (waited 1 s, 1 attempt)"),
         ({}, 0.0, 1, "/orders/42 is locked by Ada until 14:32 UTC"),
         ({"answered_at": None}, 0.0, 1, "/orders/42 is locked by Ada until 2026-11-21 14:32 UTC"),
         ({"locks": (), "message": "Locked"}, 0.0, 2, "/orders/42 is locked (waited 0 s, 2 attempts)"),

@@ -135,7 +135,8 @@ def locked_sentence(details: LockedDetails, waited: float = 0.0, attempts: int =
     '/orders/42 is locked by Ada (waited 12 s, 3 attempts)'
     """
     name = clean(unquote(details.resource, errors="replace")) or "The resource"
-    effort = f" (waited {waited:.0f} s, {attempts} attempts)" if waited or attempts > 1 else ""
+    tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    effort = f" (waited {waited:.0f} s, {tries})" if waited or attempts > 1 else ""
     if details.kind is LockedKind.BAD_TOKEN:
         return f"The lock token sent for {name} is not valid{_in_words(details)}{effort}"
     if details.kind is LockedKind.ADMINISTRATIVE:
