@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trustme
 
-from holdfast.cli.serve import _checked_folder, _parse_user
+from holdfast.cli.serve import _checked_folder, _listed_users, _parse_user
 from holdfast.cli.terminal import CommandError
 from holdfast.core.access import Role
 
@@ -302,6 +302,7 @@ def test_a_missing_or_wrong_key_is_refused(run, folder: Path, certificate, tmp_p
     other = tmp_path / "other.pem"
     trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(other)
     assert "cannot be read" in refusal(run("serve", folder, "--tls-cert", chain, "--tls-key", tmp_path / "none"))
+    assert "they may be swapped" in refusal(run("serve", folder, "--tls-cert", other, "--tls-key", chain))
     assert "do not belong together" in refusal(run("serve", folder, "--tls-cert", chain, "--tls-key", other))
 
 
@@ -325,6 +326,17 @@ def test_a_misspelt_role_is_not_taken_for_a_part_of_the_password(word: str):
     with pytest.raises(CommandError, match=r"no role: write (reader|writer|admin), ") as refused:
         _parse_user(f"bob:hunter2:{word}")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("password", "is_told"),
+    [("pw:boss", True), ("boss", False), ("12:34", False), ("x:", False), ("pw:boss:admin", True)],
+)
+def test_a_word_after_the_password_that_is_no_role_is_told_of(capsys, password: str, is_told: bool):
+    """It is a part of the password, and whoever meant a role would wonder why the login fails."""
+    _listed_users([f"alice:{password}"])
+    told = "Note: the password of alice ends in ':boss', which is no role (reader, writer, admin).\n"
+    assert capsys.readouterr().err == (told if is_told else "")
 
 
 @pytest.mark.parametrize("password", ["a:b", "12:34", "one:red", "x:address", "x:right", "x:adieu", "x:"])

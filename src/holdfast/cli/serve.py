@@ -264,13 +264,18 @@ def _check_tls(settings: Settings) -> None:
             settings.tls_cert, settings.tls_key, password=lambda: ""
         )
     except ssl.SSLError as error:
-        reason = (
-            "they do not belong together"
-            if error.reason == "KEY_VALUES_MISMATCH"
-            else "not PEM, or the key has a password"
-        )
+        if error.reason == "KEY_VALUES_MISMATCH":
+            reason = "they do not belong together"
+        elif _holds_key(settings.tls_cert) and not _holds_key(settings.tls_key):
+            reason = "--tls-cert holds the key; they may be swapped"
+        else:
+            reason = "not PEM, or the key has a password"
         msg = f"HTTPS cannot be served with {settings.tls_cert} and {settings.tls_key}: {reason}."
         raise CommandError(msg) from error
+
+
+def _holds_key(path: Path) -> bool:
+    return b"PRIVATE KEY-----" in path.read_bytes()
 
 
 def _listed_users(flags: Sequence[str]) -> list[UserRecord]:
@@ -278,6 +283,7 @@ def _listed_users(flags: Sequence[str]) -> list[UserRecord]:
     found: dict[str, UserRecord] = {}
     for flag in flags:
         name, password, role = _parse_user(flag)
+        _tell_of_no_role(name, password)
         if name in found:
             msg = f"--user names {name} twice."
             raise CommandError(msg)
@@ -306,6 +312,13 @@ def _parse_user(flag: str) -> tuple[str, str, Role]:
         msg = f"--user {name}:... ends in {word!r}, which is no role: write {meant[0]}, or choose another password."
         raise CommandError(msg)
     return name, rest, Role.WRITER
+
+
+def _tell_of_no_role(name: str, password: str) -> None:
+    """Who gave a role that there is not would have a password that he does not know."""
+    _, colon, word = password.rpartition(":")
+    if colon and word.isalpha():
+        warn(f"the password of {name} ends in {':' + word!r}, which is no role (reader, writer, admin).")
 
 
 def _user_names(settings: Settings, listed: Sequence[UserRecord]) -> list[str]:
