@@ -70,7 +70,11 @@ class TestRealProcesses:
         """As scripts do it: `exec 9>file; flock 9`. The process that the kernel names is flock(1), which is no more."""
         command = 'exec 9>>"$0"; flock 9; sleep 60 >&- & echo ready; read line; kill $!'
         with running(["bash", "-c", command, str(file)]) as shell:
+            deadline = time.monotonic() + 20
             holder = only(file)
+            # The shell's child is a copy of the shell until it has become the program.
+            while [sharer.command for sharer in holder.sharers] != ["sleep 60"] and time.monotonic() < deadline:
+                holder = only(file)
         assert holder.doing == "has locked it (flock, exclusive)"
         assert holder.process is not None
         assert holder.process.pid == shell.pid
