@@ -66,6 +66,8 @@ def test_the_help_of_each_command_shows_its_examples_whole_on_a_narrow_terminal(
         (["serve", ".", "more"], "'more' is one word too many. `holdfast serve --help` shows what can be said."),
         (["serve", ".", "--frob"], "Unknown option: --frob. `holdfast serve --help` shows what can be said."),
         (["serve", ".", "--user"], "--user needs a value. `holdfast serve --help` shows what can be said."),
+        (["break", "http://h/x"], "--reason is missing. `holdfast break --help` shows what can be said."),
+        (["break", "http://h/x", "--reason"], "--reason needs a value. `holdfast break --help` shows what can be said."),
         (["serve", ".", "--port", "99999"], "--port must be a number from 0 to 65535, not 99999."),
         (["serve", ".", "--max-locks", "0"], "--max-locks must be a number from 1 to 1000000000, not 0."),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -159,6 +160,25 @@ def test_the_prompt_asks_twice_and_shows_nothing(file: Path, environment):
     assert code == 0, shown
     assert "secret" not in shown
     assert Passwords().matches(UsersFile(file).load()["alice"].password_hash, "secret word")
+
+
+def test_ctrl_c_at_the_prompt_ends_the_line(file: Path, environment):
+    """So that the shell's own prompt does not stand behind the question."""
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(
+        command("users", "add", "alice", "--users", file), stdin=terminal, stdout=terminal, stderr=terminal,
+        env=environment, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        while not shown.endswith(b": "):
+            shown += os.read(controller, 1)
+        process.send_signal(signal.SIGINT)
+        shown += os.read(controller, 4096)
+        os.close(controller)
+    assert process.returncode == 130
+    assert shown.endswith(b": \r\n"), shown
+    assert not file.exists()
 
 
 def test_two_different_answers_change_nothing(file: Path, environment):

@@ -53,6 +53,7 @@ app = App(
     help="The lock server and toolkit for HTTP 423 Locked.\n\n"
     "Start with `holdfast serve DIR`: it serves a folder over WebDAV and says how to connect.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 app.command(serve)
 app.command(users_app)
@@ -93,6 +94,8 @@ def _run(arguments: Sequence[str]) -> int:
         warn(str(error), label="holdfast:", style="bold red")
         return 2
     except KeyboardInterrupt:
+        if sys.stderr.isatty():  # the shell's prompt would stand behind the ^C, or behind a question for a password
+            sys.stderr.write("\n")
         return 130
     return code if isinstance(code, int) else 0
 
@@ -101,9 +104,8 @@ def _describe(error: CycloptsError) -> str:
     """What is wrong with what was typed, in our words where the library's speak of its own parts."""
     match error:
         case MissingArgumentError(argument=argument) if argument is not None:
-            return (
-                f"{argument.name} needs a value." if argument.name.startswith("-") else f"{argument.name} is missing."
-            )
+            # It names a keyword where the flag was typed, and nothing after it.
+            return f"{argument.name} is missing." if error.keyword is None else f"{argument.name} needs a value."
         case CoercionError(token=token, target_type=kind) if token is not None and kind is int:
             return f"{token.keyword} must be a number, not {token.value!r}."
         case UnusedCliTokensError(unused_tokens=[first, *_]):
