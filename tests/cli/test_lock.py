@@ -110,11 +110,25 @@ class TestWithoutAServer:
         now = datetime.now(UTC)
         run("lock", "/a", stopped, "--reason", "x", "--for", "3d")
         end = (now + timedelta(days=40)).strftime("%Y-%m-%dT%H:%MZ")
-        run("lock", "/b", stopped, "--reason", "x", "--until", end)
+        said = run("lock", "/b", stopped, "--reason", "x", "--until", end).stdout
+        assert f"is closed until {datetime.fromisoformat(end).astimezone():%Y-%m-%d %H:%M};" in said
         first, second = held(run, stopped)
         assert first["expires_in"] == pytest.approx(3 * 86_400, abs=60)
-        assert datetime.fromisoformat(second["expires_at"]) - datetime.fromisoformat(end) < timedelta(seconds=60)
+        assert datetime.fromisoformat(second["expires_at"]) == datetime.fromisoformat(end)
         assert second["depth"] == "infinity"
+
+    def test_a_path_of_this_machine_is_not_taken_for_one_of_the_server(self, run, stopped: Path):
+        """It would say that it is closed, and everyone could change it."""
+        (stopped / "plans").mkdir()
+        (stopped / "plans" / "a.txt").touch()
+        for typed in ("/plans", stopped / "plans", "/plans/a.txt", stopped / "plans" / "a.txt", stopped / "new"):
+            done = run("lock", typed, stopped, "--reason", "x")
+            meant = "/dav/" + str(typed).removeprefix(str(stopped)).removeprefix("/")
+            assert done.returncode == 2
+            assert f"did you mean {meant}?" in done.stderr
+        assert held(run, stopped) == []
+        for path in ("/orders/42", "/dav/plans", "/davos"):
+            assert run("lock", path, stopped, "--reason", "x").returncode == 0
 
     def test_fencing_tokens_go_on_rising(self, run, stopped: Path):
         for path in ("/a", "/b", "/c"):

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -35,6 +36,7 @@ from holdfast.cli.locks import (
 from holdfast.cli.remote_locks import IN_THE_WAY, NOT_LOCKED, LockWish, TokenFlag, break_, lock_url, unlock_url
 from holdfast.cli.spans import parse_seconds
 from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.config import STATE_NAME
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Event, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
@@ -45,10 +47,22 @@ __all__ = ["IN_THE_WAY", "NOT_LOCKED", "lock", "unlock"]
 
 _MOST_SHOWN: Final = 20
 
+_MOUNT: Final = "dav"
+
+_BEFORE_THE_END: Final = timedelta(milliseconds=500)
+"""The store reads its clock a moment later than the command, and ends are shown rounded up: 22:00 would be 22:00:01."""
+
 PathArgument = Annotated[
     str,
     Parameter(
         help="What to close, as clients name it: / is everything, /dav/plans a collection in the folder. Or a URL: what to lock there."
+    ),
+]
+
+OpenedArgument = Annotated[
+    str,
+    Parameter(
+        help="What to open again, as clients name it: / is everything, /dav/plans a collection in the folder. Or a URL: what you locked there."
     ),
 ]
 
@@ -138,6 +152,8 @@ def lock(
     if until is not None and span is not None:
         raise CommandError("--until and --for both set the end: leave one of them out.")
     with opened(folder, state) as standing:
+        if folder is not None or state is None:
+            _refuse_name_of_file(resource, folder or Path())
         request = _request(resource, reason.strip(), _ttl(until, span, standing.now))
         answer, contending = _acquire(standing, request, force=force)
         standing.store.sync()
@@ -152,15 +168,15 @@ def lock(
             return 0
         for one in contending:
             say(escape(f"Broken: {describe_lock(one, standing, 'had locked')}"))
-        end = answer.lock.expires_at
-        when = "`holdfast unlock`" if end is None else local_text(end + standing.offset, standing.now)
+        end = standing.shown(answer.lock).expires_at
+        when = "`holdfast unlock`" if end is None else local_text(end, standing.now)
         what = "Everything" if resource.is_root else f"{resource.text}, with everything in it,"
         say(escape(f"{what} is closed until {when}; reason: {answer.lock.reason}."))
         return 0
 
 
 def unlock(
-    path: PathArgument,
+    path: OpenedArgument,
     folder: FolderArgument = None,
     /,
     *,
@@ -225,6 +241,27 @@ def _refuse_flags(given: Mapping[str, bool], form: str) -> None:
         if is_given:
             msg = f"{name} goes with {form} alone: leave it out."
             raise CommandError(msg)
+
+
+def _refuse_name_of_file(resource: ResourcePath, folder: Path) -> None:
+    """A path of this machine, or one that begins in the served folder, would close nothing that anyone can change.
+
+    Any other path outside of /dav is the name of a resource of somebody's own, such as /orders/42.
+    """
+    if resource.is_root or resource.segments[0] == _MOUNT:
+        return
+    served = folder.expanduser().resolve()
+    if served.name == STATE_NAME:
+        served = served.parent
+    named = Path(os.path.realpath(resource.text))
+    inside = Path(*resource.segments)
+    if named.is_relative_to(served) and served != served.parent:
+        inside = named.relative_to(served)
+    elif not os.path.lexists(served / inside):
+        return
+    meant = "/".join(["", _MOUNT, *inside.parts])
+    msg = f"{resource.text} is no path as clients name it, and closes no document: did you mean {meant}?"
+    raise CommandError(msg)
 
 
 def _seconds(until: str | None, span: str | None) -> float | None:
@@ -338,7 +375,7 @@ def _ttl(until: str | None, span: str | None, now: datetime) -> timedelta | None
     """How long it is to last; None: without end."""
     if span is not None:
         return parse_span(span, "--for")
-    return None if until is None else parse_until(until, "--until", now) - now
+    return None if until is None else max(parse_until(until, "--until", now) - now - _BEFORE_THE_END, _BEFORE_THE_END)
 
 
 def _login_name() -> str:
