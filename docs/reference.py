@@ -43,7 +43,7 @@ def commands_page() -> str:
     head = (
         "# Commands\n\n"
         "Made by `docs/reference.py` from the commands themselves; `holdfast COMMAND --help` says the same. Exit codes: 0 done,\n"
-        "2 a plain sentence on standard error says why not; `check` has 1 for a fault that it found.\n"
+        "2 a plain sentence on standard error says why not; a command that has others tells them itself.\n"
     )
     parts = [head]
     for name, command in commands(app):
@@ -83,7 +83,7 @@ def _with_default(text: str, default: object) -> str:
     """The help, with the default where the command has one that is worth a word."""
     if isinstance(default, Enum):
         default = default.value
-    if isinstance(default, bool) or not isinstance(default, int | str):
+    if isinstance(default, bool) or not isinstance(default, int | str) or default == "":
         return text
     return f"{text} Default: {default}."
 

@@ -51,3 +51,9 @@ def test_each_flag_that_help_shows_is_documented(reference):
         assert {flag for flag in flags if f"| `{flag}` |" not in section} == set()
         seen += len(flags)
     assert seen > 10
+
+
+def test_no_default_is_told_twice_or_empty():
+    page = (DOCS / "commands.md").read_text()
+    assert "Default: ." not in page
+    assert [line for line in page.splitlines() if line.count("Default:") > 1] == []
