@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.clock import Clock
 from holdfast.config import Durability
+from holdfast.core.model import EventKind
 from holdfast.store.sqlite import SqliteStore
 from tests.api.desk import Desk, new_resource
 from tests.api.listening import Entry, listening
@@ -129,6 +130,14 @@ def test_a_last_event_id_that_is_none_of_this_server_is_refused(desk: Desk, sent
 )
 def test_a_query_that_does_not_fit_is_refused(desk: Desk, query: str) -> None:
     assert desk.ask("rita", "GET", f"/api/events?{query}").problem["status"] == 400
+
+
+@pytest.mark.parametrize(
+    "query, known", [("kind=brokn", [kind.value for kind in EventKind]), ("order=up", ["newest", "oldest"])]
+)
+def test_a_value_that_is_none_of_a_few_is_refused_with_those_that_are(desk: Desk, query: str, known: list[str]) -> None:
+    detail = desk.ask("rita", "GET", f"/api/history?{query}").problem["detail"]
+    assert sorted(detail.partition("; known: ")[2].split(", ")) == sorted(known)
 
 
 def test_nothing_is_lost_or_told_twice_while_locks_change_and_the_stream_breaks_all_the_time(desk: Desk) -> None:

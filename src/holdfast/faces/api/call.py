@@ -6,11 +6,13 @@ into resources; encoding answers. Must not know what any route does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import inspect
 
 from holdfast.clock import Clock
 from holdfast.core.access import Principal
@@ -32,6 +34,8 @@ MAX_BODY_BYTES: Final = 64 * 1024
 """Longest body that any route takes, in bytes."""
 
 _LONGEST_CLIENT: Final = 200
+_UNKNOWN_CHOICE: Final = "Invalid enum value"
+_MEMBER: Final = re.compile(r"`\$\.(\w+)(\[[0-9]+\])?`")
 _UNKNOWN_FIELD: Final = "Object contains unknown field"
 
 T = TypeVar("T")
@@ -95,7 +99,7 @@ class Call:
         try:
             return msgspec.json.decode(raw, type=kind)
         except msgspec.ValidationError as error:
-            raise _unfit(str(error), 422) from None
+            raise _unfit(str(error), 422, kind) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RefusalError(400, "The body is not well-formed JSON in UTF-8.") from None
 
@@ -125,7 +129,7 @@ class Call:
         try:
             return msgspec.convert(found, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise _unfit(str(error), 400) from None
+            raise _unfit(str(error), 400, kind) from None
 
     def resource(self, text: str, member: str, status: int = 422) -> ResourcePath:
         """The resource that a URL path in `member` names; refused with `status` where it cannot be one."""
@@ -146,9 +150,33 @@ class Call:
         return parse_if(text, resource, resolve_tag)
 
 
-def _unfit(said: str, status: int) -> RefusalError:
-    """What the decoder said, as a refusal; it names the member and never quotes a secret."""
-    return RefusalError(400 if said.startswith(_UNKNOWN_FIELD) else status, said)
+def _unfit(said: str, status: int, kind: type[object]) -> RefusalError:
+    """What the decoder said, as a refusal; it names the member, and what there is to choose from, and never quotes a secret."""
+    known = _choices(kind, said) if said.startswith(_UNKNOWN_CHOICE) else []
+    hint = f"; known: {', '.join(known)}" if known else ""
+    return RefusalError(400 if said.startswith(_UNKNOWN_FIELD) else status, said + hint)
+
+
+def _choices(kind: type[object], said: str) -> list[str]:
+    """The values that the member named in `said` may have, as `kind` has them; none where it is deeper inside."""
+    found = _MEMBER.search(said)
+    structure = inspect.type_info(kind)
+    if found is None or not isinstance(structure, inspect.StructType):
+        return []
+    left = [field.type for field in structure.fields if field.encode_name == found[1]]
+    while left:
+        match left.pop():
+            case inspect.UnionType(types=types):
+                left.extend(types)
+            case inspect.Metadata(type=item) | inspect.ListType(item_type=item):
+                left.append(item)
+            case inspect.EnumType(cls=choices):
+                return [str(choice.value) for choice in choices]
+            case inspect.LiteralType(values=values):
+                return [str(value) for value in values]
+            case _:
+                pass
+    return []
 
 
 def too_large() -> RefusalError:
