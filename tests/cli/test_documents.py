@@ -228,7 +228,7 @@ class TestEdit:
     @pytest.mark.parametrize("name", [pytest.param("apache", marks=pytest.mark.tool("apache2")), "wsgidav"])
     def test_servers_of_others_do_it_too(self, run, environment, work: Path, tmp_path: Path, name: str):
         edits_with(environment, work, "file.write_text(file.read_text() + 'edited')")
-        with peer(name, tmp_path / "peer") as base:
+        with peer(name) as base:
             (work / "notes.txt").write_text("first ")
             assert run("put", "notes.txt", f"{base}/notes.txt").returncode == 0
             done = run("edit", f"{base}/notes.txt")

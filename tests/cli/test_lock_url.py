@@ -150,7 +150,7 @@ class TestMistakes:
 
 @pytest.mark.parametrize("name", [pytest.param("apache", marks=pytest.mark.tool("apache2")), "wsgidav"])
 def test_servers_of_others_are_locked_by_lock_and_unlock(run, tmp_path: Path, name: str):
-    with peer(name, tmp_path / "peer") as base:
+    with peer(name) as base:
         url = f"{base}/notes.txt"
         (tmp_path / "notes.txt").write_text("first")
         assert run("put", "notes.txt", url).returncode == 0

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -72,13 +73,21 @@ class Holder:
 
 
 @contextlib.contextmanager
-def peer(name: str, folder: Path) -> Generator[str]:
+def peer(name: str) -> Generator[str]:
     """Somebody else's WebDAV server (`apache` or `wsgidav`) on an empty tree, for the block; its URL."""
+    # Not below pytest's folders: Apache, started by root, serves as nobody, who may not get through them.
+    with tempfile.TemporaryDirectory(prefix="holdfast-peer-") as folder:
+        Path(folder).chmod(0o755)
+        with _peer_in(Path(folder), name) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def _peer_in(folder: Path, name: str) -> Generator[str]:
     place = Place(tree=folder / "tree", state=folder / "state", port=_free_port(), held=0)
     for part in (place.tree, place.state):
         part.mkdir(parents=True)
         part.chmod(0o777)
-    _open_the_way(folder)
     launch = PEERS[name].prepare(place)
     process = subprocess.Popen(
         launch.command,
@@ -100,14 +109,6 @@ def peer(name: str, folder: Path) -> Generator[str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _open_the_way(folder: Path) -> None:
-    """Apache, started by root, serves as nobody, who must get through pytest's folders."""
-    if os.geteuid() == 0:
-        for part in (folder, *folder.parents):
-            if part.stat().st_uid == 0 and str(part).startswith(("/tmp/", str(folder.parent))):
-                part.chmod(part.stat().st_mode | 0o011)
 
 
 def _free_port() -> int:

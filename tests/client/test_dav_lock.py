@@ -46,12 +46,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         pytest.param("wsgidav", marks=pytest.mark.process),
     ],
 )
-def dav(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dav(request: pytest.FixtureRequest) -> Iterator[str]:
     """A collection of each server, as a URL without a slash at its end."""
     if request.param == "holdfast":
         yield f"{request.getfixturevalue('served').url}/dav"
     else:
-        with peer(request.param, tmp_path_factory.mktemp(request.param)) as url:
+        with peer(request.param) as url:
             yield url
 
 

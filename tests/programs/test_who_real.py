@@ -105,7 +105,7 @@ def test_a_text_that_vim_has_open(who, tmp_path: Path):
 @pytest.mark.tool("apache2")
 @pytest.mark.tool("cadaver")
 def test_what_cadaver_has_locked_on_apache(who, tmp_path: Path):
-    with peer("apache", tmp_path / "peer") as base:
+    with peer("apache") as base:
         (tmp_path / "plan.txt").write_text("a plan")
         script = f"open {base}/\nput {tmp_path / 'plan.txt'}\nlock plan.txt\n"
         process = subprocess.Popen(["cadaver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)})  # fmt: skip
