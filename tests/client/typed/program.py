@@ -1,6 +1,5 @@
 """A user's program, as type checkers see it: every public way of the client in a few lines. It is checked, not run."""
 
-
 from __future__ import annotations
 
 from datetime import datetime
