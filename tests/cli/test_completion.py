@@ -15,7 +15,7 @@ COMMANDS = [word for word in app if not word.startswith("-")]
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_command_is_in_it(shell):
-    script = completion_script(shell)
+    script = completion_script(app, shell)
     assert [word for word in COMMANDS if word not in script] == []
     assert {"who", "wait", "lock", "get", "completion"} <= set(COMMANDS)
 
@@ -31,15 +31,15 @@ def test_every_command_is_in_it(shell):
 )
 def test_bash_completes_commands_and_flags(typed: tuple[str, ...], offered: list[str]):
     words = " ".join(f"'{word}'" for word in typed)
-    script = f'{completion_script("bash")}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    script = f'{completion_script(app, "bash")}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _holdfast; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == offered
     assert done.stderr == ""
 
 
 def test_files_are_completed_where_a_file_or_a_url_is_meant():
-    assert "complete -o default -F _holdfast holdfast" in completion_script("bash")
-    described = next(line for line in completion_script("zsh").splitlines() if "'1:A file of this machine" in line)
+    assert "complete -o default -F _holdfast holdfast" in completion_script(app, "bash")
+    described = next(line for line in completion_script(app, "zsh").splitlines() if "'1:A file of this machine" in line)
     assert described.strip().startswith("'1:A file of this machine")
     assert ":_files'" in described
 

@@ -7,50 +7,56 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.markup import escape
 
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.cli.who import TARGET_HELP
 
-__all__ = ["completion", "completion_script"]
+__all__ = ["completion_of", "completion_script"]
 
 
-def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")],
-    /,
-    *,
-    install: Annotated[
-        bool, Parameter(help="Put it where the shell looks for it, for you alone.", negative="", show_default=False)
-    ] = False,
-) -> None:
-    """Write the completion of `holdfast` for a shell, or put it into place.
+def completion_of(app: App) -> Callable[..., None]:
+    """The command, for all the commands of `app`."""
 
-    A new shell completes commands, flags and files then.
+    def completion(
+        shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")],
+        /,
+        *,
+        install: Annotated[
+            bool, Parameter(help="Put it where the shell looks for it, for you alone.", negative="", show_default=False)
+        ] = False,
+    ) -> None:
+        """Write the completion of `holdfast` for a shell, or put it into place.
 
-    For example:
+        A new shell completes commands, flags and files then.
 
-        holdfast completion bash --install
-        holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast
-    """
-    script = completion_script(shell)
-    if not install:
-        sys.stdout.write(script)
-        sys.stdout.flush()
-        return
-    place = _place(shell)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(script, encoding="utf-8")
-    except OSError as error:
-        msg = f"{place} cannot be written: {error.strerror}."
-        raise CommandError(msg) from error
-    say(escape(f"Wrote {place}."))
-    if shell == "zsh":
-        warn(f"~/.zshrc needs, before compinit: fpath=({place.parent} $fpath)")
+        For example:
+
+            holdfast completion bash --install
+            holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast
+        """
+        script = completion_script(app, shell)
+        if not install:
+            sys.stdout.write(script)
+            sys.stdout.flush()
+            return
+        place = _place(shell)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(script, encoding="utf-8")
+        except OSError as error:
+            msg = f"{place} cannot be written: {error.strerror}."
+            raise CommandError(msg) from error
+        say(escape(f"Wrote {place}."))
+        if shell == "zsh":
+            warn(f"~/.zshrc needs, before compinit: fpath=({place.parent} $fpath)")
+
+    return completion
 
 
 def _place(shell: Literal["bash", "zsh", "fish"]) -> Path:
@@ -67,10 +73,8 @@ def _base(variable: str, usual: str) -> Path:
     return Path(text) if text.startswith("/") else Path(usual).expanduser()
 
 
-def completion_script(shell: Literal["bash", "zsh", "fish"]) -> str:
-    """The script for a shell."""
-    from holdfast.cli.main import app
-
+def completion_script(app: App, shell: Literal["bash", "zsh", "fish"]) -> str:
+    """The script that completes the commands of `app` in a shell."""
     try:
         text = app.generate_completion(prog_name="holdfast", shell=shell)
     except ValueError as error:

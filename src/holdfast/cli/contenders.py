@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.instants import local_text
-from holdfast.cli.locks import ShownLock, _aligned
+from holdfast.cli.standing import ShownLock, aligned
 from holdfast.cli.terminal import say
 from holdfast.client.details import KnownLock
 from holdfast.client.lockviews import FoundLock
@@ -184,7 +184,7 @@ def show(found: Sequence[Contender], now: datetime) -> None:
         Console(highlight=False).print(table)
         return
     rows = [tuple(name for name, _ in kept), *zip(*(cells for _, cells in kept), strict=True)]
-    for line in _aligned(rows):
+    for line in aligned(rows):
         say(escape(line))
 
 

@@ -22,7 +22,9 @@ from rich.markup import escape
 from holdfast.access.passwords import UnusableNameError, check_name
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text, parse_span, parse_until
-from holdfast.cli.locks import (
+from holdfast.cli.remote_locks import IN_THE_WAY, NOT_LOCKED, LockWish, TokenFlag, break_, lock_url, unlock_url
+from holdfast.cli.spans import parse_seconds
+from holdfast.cli.standing import (
     FolderArgument,
     JsonFlag,
     ShownLock,
@@ -33,8 +35,6 @@ from holdfast.cli.locks import (
     opened,
     parse_path,
 )
-from holdfast.cli.remote_locks import IN_THE_WAY, NOT_LOCKED, LockWish, TokenFlag, break_, lock_url, unlock_url
-from holdfast.cli.spans import parse_seconds
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.config import STATE_NAME
 from holdfast.core.decisions import Refused

@@ -14,7 +14,7 @@ from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Un
 from holdfast import __version__
 from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
-from holdfast.cli.completion import completion
+from holdfast.cli.completion import completion_of
 from holdfast.cli.documents import edit, get, put
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
@@ -71,7 +71,7 @@ app.command(put)
 app.command(edit)
 app.command(check)
 app.command(backup)
-app.command(completion)
+app.command(completion_of(app))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,10 +18,10 @@ from rich.markup import escape
 from holdfast.cli.contenders import Contender, of_found, of_known, sentence, show
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text
-from holdfast.cli.locks import JsonFlag, as_json
 from holdfast.cli.remembered import Memory, TakenLock
 from holdfast.cli.remote import Remote, connected
 from holdfast.cli.spans import parse_seconds
+from holdfast.cli.standing import JsonFlag, as_json
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.cli.wait import progress
 from holdfast.client.acquiring import Acquisition, Ask, BreakFirst, Mine, refresh_many, release

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from holdfast.cli.credentials import Credentials, credentials_for, split_url
-from holdfast.cli.locks import parse_path
 from holdfast.cli.spans import parse_seconds
+from holdfast.cli.standing import parse_path
 from holdfast.cli.terminal import CommandError
 from holdfast.running.lease import most_grace
 from holdfast.running.waiting import Wanted

@@ -17,8 +17,8 @@ from rich.markup import escape
 
 from holdfast.cli.contenders import Contender, of_local, of_shown, show
 from holdfast.cli.credentials import UserFlag, is_url
-from holdfast.cli.locks import JsonFlag, as_json, opened
 from holdfast.cli.remote import connected
+from holdfast.cli.standing import JsonFlag, as_json, opened
 from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.config import DATABASE_NAME, STATE_NAME
 from holdfast.core.paths import InvalidPathError, ResourcePath
