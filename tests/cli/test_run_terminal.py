@@ -92,7 +92,16 @@ def test_ctrl_z_stops_it_and_gives_the_prompt_and_fg_brings_it_back(shell):
     shell.type("\x04")
     shell.see("READY> ")
     shell.type("echo code $?\n")
-    shell.see(r"\ncode 0")
+    code = shell.see(r"\ncode (\d+)")[1]
+    if code == "149":
+        # On a busy machine it has been seen to read before it has the terminal back, and to stop for that (SIGTTIN).
+        shell.type("fg\n")
+        shell.see(r"fg\s[\s\S]*\$READER")
+        shell.type("\x04")
+        shell.see("READY> ")
+        shell.type("echo code $?\n")
+        code = shell.see(r"\ncode (\d+)")[1]
+    assert code == "0"
 
 
 def test_a_command_in_the_background_stops_when_it_reads_and_fg_gives_it_the_terminal(shell):
