@@ -85,23 +85,7 @@ def of_local(holder: LocalHolder, path: str) -> Contender:
 
 def of_found(lock: FoundLock, asked: str) -> Contender:
     """From a Holdfast server's lock API; `asked` is the URL path that was asked about."""
-    return Contender(
-        resource=lock.root,
-        holder=lock.holder.name,
-        owner=lock.holder.owner,
-        does=_does(lock.root, lock.depth.value, asked),
-        scope=lock.scope.value,
-        is_in_the_way=True,
-        since=lock.since,
-        until=lock.expires_at,
-        expires_in=lock.expires_in,
-        endless=lock.expires_in is None,
-        reason=lock.reason,
-        program=lock.holder.client,
-        kind="lock",
-        id=lock.id,
-        queue_length=lock.queue_length,
-    )
+    return _of_whole(lock, asked, lock.queue_length)
 
 
 def of_known(lock: KnownLock, asked: str) -> Contender:
@@ -129,6 +113,11 @@ def of_known(lock: KnownLock, asked: str) -> Contender:
 
 def of_shown(lock: ShownLock, asked: str) -> Contender:
     """From a state folder on this machine."""
+    return _of_whole(lock, asked)
+
+
+def _of_whole(lock: FoundLock | ShownLock, asked: str, queue_length: int = 0) -> Contender:
+    """Of a lock of which all is known."""
     return Contender(
         resource=lock.root,
         holder=lock.holder.name,
@@ -144,6 +133,7 @@ def of_shown(lock: ShownLock, asked: str) -> Contender:
         program=lock.holder.client,
         kind="lock",
         id=lock.id,
+        queue_length=queue_length,
     )
 
 
