@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import msgspec
 
 from holdfast.core.access import Principal
+from holdfast.wire.scripts import Script
 
 __all__ = ["Body", "Face", "FileRegion", "Headers", "Pending", "Request", "Response", "Sink", "Stream", "Upload"]
 
@@ -142,8 +143,8 @@ class Stream(Protocol):
         ...
 
 
-Body = bytes | list[bytes | FileRegion] | Iterator[bytes] | Pending | Stream
-"""All bytes; parts of known size in order (ranges of files); chunks of a size not known before; or what comes later."""
+Body = bytes | list[bytes | FileRegion] | Iterator[bytes] | Pending | Stream | Script
+"""All bytes; parts of known size in order (ranges of files); chunks of a size not known before; what comes later; or a script."""
 
 
 class Response(msgspec.Struct):
