@@ -1,0 +1,1 @@
+"""Every rule about one exchange. Importing this package fills `holdfast.inspector.notes.RULES`."""
