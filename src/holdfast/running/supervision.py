@@ -153,11 +153,12 @@ class _Signals:
 
     def stop_self(self, number: int, *, group: bool) -> None:
         """Stop as the default action of this signal does it; returns when continued."""
-        before = signal.signal(number, signal.SIG_DFL)
+        before = None if number == signal.SIGSTOP else signal.signal(number, signal.SIG_DFL)
         try:
             os.killpg(os.getpgrp(), number) if group else os.kill(os.getpid(), number)
         finally:
-            signal.signal(number, before)
+            if before is not None:
+                signal.signal(number, before)
 
 
 def _note(_number: int, _frame: FrameType | None) -> None:
@@ -273,7 +274,8 @@ class _Supervisor:
             self._stop(number, group=False)
 
     def _command_stopped(self, number: int) -> None:
-        if self._leader is not None and self._terminal.wanted_by(number):
+        if self._leader is not None and self._terminal.wanted_by(self._leader, number):
+            # It read before it had the terminal. Where it has it by now, this is also what it does after a late word of that stop.
             if self._terminal.lend(self._leader):
                 self._link.send(Pass(signal.SIGCONT))
         elif self._terminal.is_lent or number in {signal.SIGTTIN, signal.SIGTTOU}:
@@ -291,7 +293,9 @@ class _Supervisor:
         for each in heard:
             self._heed(each)
         if signal.SIGCONT not in heard and number == signal.SIGTSTP:
-            self._link.send(Pass(signal.SIGCONT))  # nobody could continue this job, so the kernel has not stopped it
+            # Nobody could continue this job, so the kernel has not stopped it; or another thread took the SIGCONT and has not
+            # noted it yet. Either way the command is to have the terminal before it goes on.
+            self._heed(signal.SIGCONT)
 
     def _end_all(self) -> None:
         """The watchdog is gone, stopped or stuck: do its work, without grace."""

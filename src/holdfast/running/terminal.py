@@ -51,9 +51,10 @@ class Terminal:
                 os.tcsetpgrp(self._fd, group)
         return True
 
-    def wanted_by(self, stop_signal: int) -> bool:
-        """Whether a command that was stopped so wants the terminal, and can have it."""
-        return stop_signal in _WANTS_IT and not self.is_lent and self._is_mine()
+    def wanted_by(self, group: int, stop_signal: int) -> bool:
+        """Whether a command that was stopped so wants the terminal, and can have it, or has it by now."""
+        has_it = self.is_lent and self._foreground() == group
+        return stop_signal in _WANTS_IT and (has_it or self._is_mine())
 
     def take_back(self, group: int | None, *, modes_too: bool = False) -> None:
         """Be in the foreground again, if the command's group is. `modes_too`: it had no time to put them back."""
@@ -66,12 +67,15 @@ class Terminal:
                 termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
 
     def _is_mine(self) -> bool:
+        return self._foreground() == os.getpgrp()
+
+    def _foreground(self) -> int | None:
         if self._fd is None:
-            return False
+            return None
         try:
-            return os.tcgetpgrp(self._fd) == os.getpgrp()
+            return os.tcgetpgrp(self._fd)
         except OSError:
-            return False
+            return None
 
 
 def _controlling() -> int | None:
