@@ -238,6 +238,7 @@ class Edge:
         app=plain_app,
         identifier: object = None,
         pulse: object = None,
+        observe: Callable[[Request, Response], None] | None = None,
     ) -> None:
         config = EdgeConfig(
             route=mounted({"/dav": face}, star=face),
@@ -246,6 +247,7 @@ class Edge:
             new_upload=uploads or Uploads(),
             pulse=pulse or Beats(),
             limits=limits or Limits(),
+            observe=observe,
             threads=4,
         )
         ready = threading.Event()

@@ -16,10 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from holdfast.edge.cycle import Arrival, Cycle
-from holdfast.edge.heads import encode_head, problem
+from holdfast.edge.heads import UPGRADE, encode_head, problem
 from holdfast.edge.holding import HeldAnswer
 from holdfast.edge.intake import ClientGoneError, RefusedError
 from holdfast.edge.parking import Parked
+from holdfast.edge.performing import Performance
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet
 from holdfast.edge.streaming import OpenStream
@@ -92,7 +93,7 @@ class EdgeConnection(HttpToolsProtocol):
         self._drained = 0
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
-        self._standing: Parked | OpenStream | None = None
+        self._standing: Parked | OpenStream | Performance | None = None
         self._client_host = ""
         self._scheme = "http"
 
@@ -219,6 +220,15 @@ class EdgeConnection(HttpToolsProtocol):
         self._standing = None
         self.answered(keep=opened.keep_alive, unread=False)
 
+    def begin_script(self, performance: Performance) -> None:
+        """Read on, as far as that may be, to hear when the client goes; and tell `performance` of it and of a stop."""
+        self._standing = performance
+        self.pause_behind()
+
+    def end_script(self) -> None:
+        """Its steps are done, or cannot be."""
+        self._standing = None
+
     def _stand(self, before: object, standing: Parked | OpenStream) -> None:
         self._put_in_place(before, standing)
         self._standing = standing
@@ -246,12 +256,14 @@ class EdgeConnection(HttpToolsProtocol):
         chunked: bool,
         keep: bool,
         http10: bool,
+        switches: bool = False,
     ) -> bytes:
-        """The head as bytes; raises HeadError. Without a `request` it answers what is none."""
+        """The head as bytes; raises HeadError. Without a `request` it answers what is none; `switches` for a 101."""
         if self._observe is not None and request is not None:
             self._observe(request, response)
         defaults = self.runtime.defaults(self.server_state.default_headers)
-        return encode_head(response, length, defaults, connection_field(keep=keep, http10=http10), chunked=chunked)
+        connection = UPGRADE if switches else connection_field(keep=keep, http10=http10)
+        return encode_head(response, length, defaults, connection, chunked=chunked)
 
     def answered(self, *, keep: bool, unread: bool) -> None:
         """A cycle has sent its answer."""

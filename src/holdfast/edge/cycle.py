@@ -20,10 +20,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from holdfast.core.access import Principal
 from holdfast.edge.heads import BODILESS, body_length, problem
 from holdfast.edge.intake import ClientGoneError, Intake, RefusedError, receive, too_large
-from holdfast.edge.runtime import Runtime
-from holdfast.edge.sending import Outlet, close_body
+from holdfast.edge.performing import Connection as Stage
+from holdfast.edge.performing import Performance
+from holdfast.edge.sending import close_body
 from holdfast.edge.settings import Slow
 from holdfast.wire.exchange import Face, Pending, Request, Response, Stream
+from holdfast.wire.scripts import Script
 
 __all__ = ["Arrival", "Connection", "Cycle", "failure_of"]
 
@@ -32,13 +34,8 @@ logger = logging.getLogger("holdfast.edge")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(Protocol):
+class Connection(Stage, Protocol):
     """What a cycle asks of the connection it is on."""
-
-    loop: asyncio.AbstractEventLoop
-    runtime: Runtime
-    transport: asyncio.Transport
-    outlet: Outlet
 
     def pause_intake(self) -> None:
         """Read no more from the socket."""
@@ -46,19 +43,6 @@ class Connection(Protocol):
 
     def resume_intake(self) -> None:
         """Read again, unless something else forbids it."""
-        ...
-
-    def head_of(
-        self,
-        request: Request | None,
-        response: Response,
-        length: int | None,
-        *,
-        chunked: bool,
-        keep: bool,
-        http10: bool,
-    ) -> bytes:
-        """The head as bytes; raises HeadError."""
         ...
 
     def answered(self, *, keep: bool, unread: bool) -> None:
@@ -211,6 +195,8 @@ class Cycle(RequestResponseCycle):
             if self._leave_standing(response):
                 return
             keep = await self._send(response)
+        except RefusedError as refusal:
+            keep = await self._send(refusal.response)
         except (ClientGoneError, asyncio.CancelledError):
             raise
         except Exception:
@@ -228,6 +214,8 @@ class Cycle(RequestResponseCycle):
         """True when the connection may stay open after it."""
         connection = self.connection
         body = response.body
+        if isinstance(body, Script):
+            return await self._perform(response, body)
         length = body_length(body)
         http10 = self.arrival.http10
         bodiless = self.request.method == "HEAD" or response.status in BODILESS
@@ -269,6 +257,12 @@ class Cycle(RequestResponseCycle):
         else:
             self.connection.open_stream(self, self.request, response, body, keep=self.keep_alive, http10=http10)
         return True
+
+    async def _perform(self, response: Response, script: Script) -> bool:
+        """True when the connection may stay open after it."""
+        has_room = self._leave_rest()
+        performance = Performance(self.connection, self.request, response, script, http10=self.arrival.http10)
+        return await performance.perform(lambda: has_room and self.keep_alive, self._starts)
 
     def _starts(self) -> None:
         self.response_started = True

@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.wire.exchange import Body, FileRegion, Response
 
-__all__ = ["BODILESS", "HeadError", "body_length", "encode_head", "problem"]
+__all__ = ["BODILESS", "UPGRADE", "HeadError", "body_length", "encode_head", "encode_interim", "problem"]
 
 
 class HeadError(ValueError):
@@ -30,6 +30,9 @@ def _status_line(code: int) -> str:
 
 
 _STATUS_LINES: Final = {code: _status_line(code) for code in range(200, 600)}
+_SWITCHING_PROTOCOLS: Final = 101
+UPGRADE: Final = "connection: upgrade\r\n"
+"""The Connection line of the one answer that may have the status 101 (RFC 9110 section 15.2.2)."""
 BODILESS: Final = frozenset({204, 304})
 """Statuses whose answers have neither a body nor a length (RFC 9110 sections 15.3.5, 15.4.5)."""
 
@@ -51,25 +54,40 @@ def encode_head(
     `defaults` are whole lines for every answer (Date, Server); `connection` is a whole line or empty.
     `length` becomes Content-Length where the status has one (RFC 9110 section 8.6). Raises HeadError.
     """
-    fields = response.headers
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-    count = len(fields)
-    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
-        msg = "a response field holds a line break or NUL"
-        raise HeadError(msg)
+    lines = _lines(response.headers)
     status = response.status
     line = _STATUS_LINES.get(status)
     if line is None:
-        msg = f"{status} is not a final status"
-        raise HeadError(msg)
+        if status != _SWITCHING_PROTOCOLS or connection != UPGRADE:
+            msg = f"{status} is not a final status"
+            raise HeadError(msg)
+        line = _status_line(status)
     if chunked:
         framing = "transfer-encoding: chunked\r\n"
     elif length is None or status in BODILESS:
         framing = ""
     else:
         framing = f"content-length: {length}\r\n"
+    return _encoded(f"{line}{defaults}{lines}{framing}{connection}\r\n")
+
+
+def encode_interim(status: int, fields: Sequence[tuple[str, str]]) -> bytes:
+    """The whole of an interim answer, `status` 100 to 199 (RFC 9110 section 15.2). Raises HeadError."""
+    return _encoded(f"{_status_line(status)}{_lines(fields)}\r\n")
+
+
+def _lines(fields: Sequence[tuple[str, str]]) -> str:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    count = len(fields)
+    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
+        msg = "a response field holds a line break or NUL"
+        raise HeadError(msg)
+    return lines
+
+
+def _encoded(head: str) -> bytes:
     try:
-        return f"{line}{defaults}{lines}{framing}{connection}\r\n".encode("latin-1")
+        return head.encode("latin-1")
     except UnicodeEncodeError:
         msg = "a response field holds a character outside Latin-1"
         raise HeadError(msg) from None

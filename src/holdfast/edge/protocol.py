@@ -78,6 +78,7 @@ class HoldfastProtocol(EdgeConnection):
         self._unparsed = 0
         self._may_be_large = False
         self._without_upgrade = b""
+        self._upgrade: Fields = []
         self._head_came = False
         self._body_came = False
         self._parts: list[bytes] = []
@@ -112,10 +113,10 @@ class HoldfastProtocol(EdgeConnection):
             self._count_unparsed(len(data), before)
 
     def _without(self, upgrade: httptools.HttpParserUpgrade, piece: bytes | memoryview) -> list[bytes | memoryview]:
-        """What is to be parsed, last part first, as if no upgrade were asked for: none is supported (RFC 9110 7.8).
+        """What is to be parsed, last part first, as if no upgrade were asked for (RFC 9110 7.8 lets a server ignore it).
 
         The parser takes what follows the head for another protocol, the body included, so it gets the
-        head once more, without the Upgrade field.
+        head once more, without the Upgrade field, which only the face sees.
         """
         head, self._without_upgrade = self._without_upgrade, b""
         rest = memoryview(piece)[cast("int", upgrade.args[0]) :]
@@ -188,12 +189,16 @@ class HoldfastProtocol(EdgeConnection):
         assert parser is not None
         method = parser.get_method().decode("ascii")
         target, query = split_target(method, url)
+        if self._upgrade:
+            fields += self._upgrade
+            self._upgrade = []
         headers = Headers(fields)
         known = headers.fields
         if b"upgrade" in known and parser.should_upgrade():
             lines = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
             version = parser.get_http_version().encode("ascii")
             self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (method.encode("ascii"), url, version, b"".join(lines))
+            self._upgrade = [field for field in fields if field[0] == b"upgrade"]
             self._mode = _IGNORED
             return
         keep = parser.should_keep_alive() and not self._stopping

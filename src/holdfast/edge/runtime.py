@@ -27,6 +27,7 @@ class Runtime:
         """Prepare; threads start with the first work."""
         self.config = config
         self.uploads = 0
+        self.scripts = 0
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="holdfast")
         self._sweep: Sweep | None = None
         self._syncer: Syncer | None = None

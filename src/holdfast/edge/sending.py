@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
+import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,6 +39,10 @@ _SENDFILE_BYTES: Final = 512 * 1024
 _TURN_BYTES: Final = 4 * 1024 * 1024
 _HAS_SENDFILE: Final = hasattr(os, "sendfile")
 _MSG_MORE: Final = getattr(socket, "MSG_MORE", 0)
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""A socket with this SO_LINGER is reset when it is closed."""
+_RESET_LOOK_S: Final = 0.01
+_RESET_LOOKS: Final = 200
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -179,7 +186,7 @@ class Outlet:
         if length <= SMALL_BYTES:
             data = head + read_small(parts)
             starts()
-            await self._write(data)
+            await self.write(data)
             return
         starts()
         files = _Files(parts)
@@ -204,23 +211,40 @@ class Outlet:
             chunk = await self._runtime.run(pull)
             starts()
             while chunk is not None:
-                await self._write(head + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk))
+                await self.write(head + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk))
                 head = b""
                 chunk = await self._runtime.run(pull)
             if head:
-                await self._write(head)
+                await self.write(head)
             if chunked:
-                await self._write(b"0\r\n\r\n")
+                await self.write(b"0\r\n\r\n")
         finally:
             self._runtime.submit(pull.close)
 
-    async def _write(self, data: bytes) -> None:
-        """Hand over to the transport, then wait while it holds too much."""
+    async def write(self, data: bytes) -> None:
+        """Hand over to the transport, then wait while it holds too much. Raises ClientGoneError."""
         if self._transport.is_closing():
             raise ClientGoneError
         self._transport.write(data)
         if self._flow.write_paused:
             await self.drained()
+
+    async def reset(self) -> None:
+        """Reset the connection (TCP RST) once the client's system has what was sent, or takes no more of it for a while.
+
+        Raises ClientGoneError.
+        """
+        await self._emptied()
+        direct = self._transport.get_extra_info("socket")
+        for _ in range(_RESET_LOOKS):
+            if self._transport.is_closing():
+                raise ClientGoneError
+            if not _unsent(direct.fileno()):
+                break
+            await asyncio.sleep(_RESET_LOOK_S)
+        with socket.socket(direct.family, direct.type, direct.proto, fileno=os.dup(direct.fileno())) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
 
     async def _send_copied(self, head: bytes, parts: list[bytes | FileRegion], files: _Files) -> None:
         waiting = head
@@ -233,13 +257,13 @@ class Outlet:
                 size = min(_READ_BYTES, end - offset)
                 data = await self._runtime.run(partial(files.read, part, offset, size))
                 offset += size
-                await self._write(waiting + data)
+                await self.write(waiting + data)
                 waiting = b""
         if waiting:
-            await self._write(waiting)
+            await self.write(waiting)
 
     async def _send_direct(self, head: bytes, parts: list[bytes | FileRegion], files: _Files) -> None:
-        await self._drain_transport()
+        await self._emptied()
         direct = self._transport.get_extra_info("socket")
         sock = socket.socket(direct.family, direct.type, direct.proto, fileno=os.dup(direct.fileno()))
         try:
@@ -252,7 +276,7 @@ class Outlet:
         finally:
             sock.close()
 
-    async def _drain_transport(self) -> None:
+    async def _emptied(self) -> None:
         """Wait until the transport holds no bytes of earlier answers."""
         if self._transport.get_write_buffer_size() == 0:
             return
@@ -327,6 +351,14 @@ class Outlet:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _unsent(fd: int) -> int:
+    """Bytes that a socket's peer has not acknowledged, which a reset would drop; 0 where the system cannot say."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return 0
 
 
 def _is_cached(fd: int, offset: int) -> bool:

@@ -130,6 +130,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Open connections of one process; more are answered 503."""
     uploads: int = 64
     """Bodies being received into uploads at once, in one process; more are answered 503."""
+    scripts: int = 256
+    """Scripted answers at work at once, in one process; more are answered 503."""
     pipelined: int = 64
     """Requests waiting behind an unfinished one on a connection; the connection ends after so many."""
     retry_after_s: int = 2
