@@ -9,23 +9,36 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import msgspec
 
 from holdfast.client.details import LockedDetails
-from holdfast.client.exchange import ClientResponse, Headers
+from holdfast.client.exchange import ClientResponse, Headers, bounded_body
 from holdfast.client.reading import read_locked
 from holdfast.inspector.exchange import Exchange, ReceivedResponse, SentRequest
 from holdfast.wire.rfc9110.dates import parse_http_date
 from holdfast.wire.xmlread import Element, XmlError, XmlLimits, parse_xml
 
-__all__ = ["WEBDAV_METHODS", "Inspected", "Unreadable"]
+__all__ = ["WEBDAV_METHODS", "Inspected", "Unreadable", "split_url"]
 
 WEBDAV_METHODS: Final = frozenset({"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"})
 """The methods of RFC 4918: whoever uses one reads DAV:error."""
 
-_LIMITS: Final = XmlLimits(size_bytes=4 * 1024 * 1024, depth=64, nodes=50_000)
+_MAX_CONTENT: Final = 4 * 1024 * 1024
+_LIMITS: Final = XmlLimits(size_bytes=_MAX_CONTENT, depth=64, nodes=50_000)
+_COMPRESSED: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
 _XML_TYPES: Final = frozenset({"application/xml", "text/xml"})
+
+
+def split_url(text: str) -> SplitResult | None:
+    """The parts of a URL; None where it is none, its port included."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -63,12 +76,39 @@ class Inspected:
         return self.exchange.method
 
     @cached_property
+    def content(self) -> bytes:
+        """The body with its content coding undone, where that is gzip or deflate and it was not undone before (HAR, `curl --compressed`)."""
+        body = self.response.body
+        coding = (self.response.field("content-encoding") or "").strip().lower()
+        sign = _COMPRESSED.get(coding)
+        if sign is None or not body.startswith(sign):
+            return body
+        return bounded_body([body], coding, _MAX_CONTENT)
+
+    @cached_property
+    def has_content(self) -> bool:
+        """True where there is a body, all of it is at hand, and it can be read: rules may judge what it says."""
+        response = self.response
+        if not (response.body_is_known and response.body_is_whole and self.content):
+            return False
+        coding = (response.field("content-encoding") or "").strip().lower()
+        return coding in {"", "identity"} or coding in _COMPRESSED or self.content[:1] in {b"<", b"{", b"["}
+
+    @cached_property
+    def lacks_content(self) -> bool:
+        """True where a body was possible and known to be empty: not for HEAD, 1xx, 204, 304, nor where only the head is known."""
+        response = self.response
+        if self.method == "HEAD" or self.status < 200 or self.status in {204, 304}:
+            return False
+        return response.body_is_known and response.body_is_whole and not response.body
+
+    @cached_property
     def is_xml(self) -> bool:
         """True where the Content-Type says so, or the body begins like it."""
         media_type = self.response.media_type
         if media_type in _XML_TYPES or media_type.endswith("+xml"):
             return True
-        return not media_type and self.response.body.lstrip()[:5] == b"<?xml"
+        return not media_type and self.content.lstrip()[:5] == b"<?xml"
 
     @cached_property
     def is_json(self) -> bool:
@@ -85,7 +125,7 @@ class Inspected:
     def xml(self) -> Element | Unreadable:
         """The root element of the body."""
         try:
-            return parse_xml(self.response.body, _LIMITS)
+            return parse_xml(self.content, _LIMITS)
         except XmlError as error:
             return Unreadable(str(error))
 
@@ -93,7 +133,7 @@ class Inspected:
     def json(self) -> Any:
         """The body as JSON; Unreadable where it is none."""
         try:
-            return msgspec.json.decode(self.response.body)
+            return msgspec.json.decode(self.content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Unreadable(str(error))
 
@@ -101,11 +141,32 @@ class Inspected:
     def locked(self) -> LockedDetails | None:
         """What a client learns of the lock; None where the response does not say that anything is locked."""
         response = self.response
-        url = "" if self.request is None else self.request.url
-        fields = Headers(response.fields)
         return read_locked(
-            ClientResponse(status=response.status, url=url, headers=fields, body=response.body, method=self.method)
+            ClientResponse(
+                status=response.status,
+                url="" if self.request is None else self.request.url,
+                headers=Headers(response.fields),
+                body=self.content,
+                method=self.method,
+                destination=self.exchange.requested("destination") or "",
+            )
         )
+
+    @cached_property
+    def url(self) -> SplitResult | None:
+        """The request's URL in its parts; None where it is not known or is none."""
+        return None if self.request is None or not self.request.url else split_url(self.request.url)
+
+    @cached_property
+    def destination(self) -> SplitResult | None:
+        """Where COPY or MOVE goes to, made absolute; None where it is not known or is no URL."""
+        value = self.exchange.requested("destination")
+        if not value or self.request is None:
+            return None
+        try:
+            return split_url(urljoin(self.request.url, value))
+        except ValueError:
+            return None
 
     @cached_property
     def date(self) -> datetime | None:
