@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -104,6 +105,12 @@ def is_alive(pid: int) -> bool:
 def take(served: Served, ttl: float = 60, resource: str = "/jobs/a") -> None:
     body = msgspec.json.encode({"resource": resource, "ttl": ttl, "reason": "tea break"})
     assert served.anonymous.request("POST", "/api/locks", body, content_type="application/json").status == 201
+
+
+def break_lock(served: Served, lock: dict[str, object], reason: str) -> None:
+    body = msgspec.json.encode({"reason": reason})
+    done = served.anonymous.request("POST", f"/api/locks/{lock['id']}/break", body, content_type="application/json")
+    assert done.status == 200
 
 
 @pytest.mark.parametrize(
@@ -335,21 +342,59 @@ def test_a_watchdog_that_is_stopped_goes_on_when_its_run_is_killed(served, tmp_p
 def test_a_lock_that_is_broken_ends_the_command_and_says_by_whom_and_why(served, tmp_path):
     with family(served, tmp_path, "--ttl", "3", "--kill-after", "0.1") as (process, pids):
         [lock] = held(served)
-        body = msgspec.json.encode({"reason": "the disk is full"})
-        done = served.anonymous.request("POST", f"/api/locks/{lock['id']}/break", body, content_type="application/json")
-        assert done.status == 200
+        break_lock(served, lock, "the disk is full")
         _, said = process.communicate(timeout=30)
         assert process.returncode == 75
         assert "the disk is full" in said
         assert not any(map(is_alive, pids))
 
 
+def test_a_broken_lock_is_heard_of_at_once_and_not_with_the_next_refresh(served, tmp_path):
+    """With an hour's ttl the next refresh is due in twenty minutes."""
+    with family(served, tmp_path, "--ttl", "1h", "--kill-after", "0.1") as (process, pids):
+        [lock] = held(served)
+        break_lock(served, lock, "no time to lose")
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 75
+        assert "no time to lose" in said
+        assert not any(map(is_alive, pids))
+
+
+def test_a_lock_that_its_creator_takes_over_elsewhere_ends_the_command_at_once(served, tmp_path):
+    with family(served, tmp_path, "--ttl", "1h", "--kill-after", "0.1") as (process, pids):
+        [lock] = held(served)
+        client = served.anonymous
+        assert (
+            client.request("POST", f"/api/locks/{lock['id']}/take-over", b"{}", content_type="application/json").status
+            == 201
+        )
+        _, said = process.communicate(timeout=30)
+        assert (process.returncode, "taken over" in said) == (75, True)
+        assert not any(map(is_alive, pids))
+
+
+def test_where_no_stream_of_events_is_to_be_had_a_broken_lock_is_heard_of_with_the_next_refresh(tmp_path):
+    (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served", users=None, max_streams=1) as served:
+        other = http.client.HTTPConnection(served.host, served.port, timeout=20)
+        other.request("GET", "/api/events")
+        stream = other.getresponse()
+        stream.read(1)
+        with family(served, tmp_path, "--ttl", "3", "--kill-after", "0.1") as (process, pids):
+            [lock] = held(served)
+            break_lock(served, lock, "all the same")
+            _, said = process.communicate(timeout=30)
+            assert (process.returncode, "all the same" in said) == (75, True)
+            assert not any(map(is_alive, pids))
+        stream.close()
+        other.close()
+
+
 def test_a_broken_lock_whose_command_ended_by_itself_is_told_all_the_same(served, tmp_path):
     code = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n{SPEAK_UP}signal.sigwait([signal.SIGUSR1])"
     with running(served, tmp_path, "a", "--ttl", "60", *python(code)) as process:
         [lock] = held(served)
-        body = msgspec.json.encode({"reason": "mine now"})
-        served.anonymous.request("POST", f"/api/locks/{lock['id']}/break", body, content_type="application/json")
+        break_lock(served, lock, "mine now")
         process.send_signal(signal.SIGUSR1)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 75

@@ -24,6 +24,7 @@ from holdfast.client.held import Held
 from holdfast.client.refusals import RefusedError
 from holdfast.client.sending import new_http
 from holdfast.running.command import Order, ignored_signals
+from holdfast.running.hearing import Bell
 from holdfast.running.messages import Cause, Ended, Link
 from holdfast.running.supervision import CannotExecuteError, supervise
 from holdfast.running.terminal import Terminal
@@ -203,6 +204,7 @@ class _Run:
         )
         # Before anything else: the watchdog is a copy of this process, which has one thread now, and no connection.
         watchdog = fork_watchdog(order, self._grace_if_orphaned(), self._talk.orphaned)
+        self._bell = Bell()
         try:
             try:
                 http = new_http("Client")
@@ -213,6 +215,7 @@ class _Run:
                 return self._with_server(http, watchdog, ignored, terminal)
         finally:
             _end_watchdog(watchdog)
+            self._bell.close()
 
     def _grace_if_orphaned(self) -> float:
         return 5.0 if self._terms.grace is None else self._terms.grace
@@ -225,7 +228,7 @@ class _Run:
             held = self._acquired(asker, interruptions)
             if isinstance(held, int):
                 return held
-            code, echo = self._held(held, watchdog, ignored, terminal, interruptions.late)
+            code, echo = self._held(asker, held, watchdog, ignored, terminal, interruptions.late)
         finally:
             asker.close()
         if echo:
@@ -236,7 +239,9 @@ class _Run:
         """The lock, or the exit code where there is none."""
         begun = time.monotonic()
         try:
-            held = asker.acquire(self._terms.wanted, self._talk.waiting, self._talk.slice_s)
+            held = asker.acquire(
+                self._terms.wanted, self._talk.waiting, self._talk.slice_s, lambda _error: self._bell.ring()
+            )
             interruptions.settle()
             asker.settle()
         except LockedError as error:
@@ -261,6 +266,7 @@ class _Run:
 
     def _held(
         self,
+        asker: Asker,
         held: Held,
         watchdog: tuple[int, Link],
         ignored: frozenset[int],
@@ -271,7 +277,7 @@ class _Run:
         ended: Ended | None = None
         lost: LockLostError | None = None
         try:
-            with held:
+            with held, asker.listen(held):
                 ended = supervise(
                     watchdog,
                     _Leased(held),
@@ -284,6 +290,7 @@ class _Run:
                     ignored=ignored,
                     terminal=terminal,
                     reports=self._talk,
+                    bell=self._bell,
                     early=early,
                 )
         except CannotExecuteError as error:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Final, Protocol, Self
 
 from holdfast.client.boottime import boottime
+from holdfast.running.hearing import Bell
 from holdfast.running.lease import Lease
 from holdfast.running.messages import (
     Cause,
@@ -102,15 +103,16 @@ def supervise(
     ignored: frozenset[int],
     terminal: Terminal,
     reports: Reports,
+    bell: Bell,
     early: Sequence[int] = (),
 ) -> Ended:
     """Start the command, and return once nothing of it runs any more. Raises CannotExecuteError.
 
     `grace` is in seconds between TERM and KILL, None for the usual time; `ignored` are the signals that are not passed on;
-    `early` are signals that came before there was a command.
+    `bell` is rung when the lock is known to be lost; `early` are signals that came before there was a command.
     """
     with _Signals(number for number in _PASSED_ON if number not in ignored) as signals:
-        return _Supervisor(watchdog, lock, grace, terminal, reports, signals).run(environment, early)
+        return _Supervisor(watchdog, lock, grace, terminal, reports, signals, bell).run(environment, early)
 
 
 class _Signals:
@@ -174,6 +176,7 @@ class _Supervisor:
         terminal: Terminal,
         reports: Reports,
         signals: _Signals,
+        bell: Bell,
     ) -> None:
         self._watchdog, self._link = watchdog
         self._lock = lock
@@ -181,6 +184,7 @@ class _Supervisor:
         self._terminal = terminal
         self._reports = reports
         self._signals = signals
+        self._bell = bell
         self._lease = self._current()
         self._leader: int | None = None
         self._has_told_loss = False
@@ -207,6 +211,7 @@ class _Supervisor:
         with selectors.DefaultSelector() as selector:
             selector.register(self._link, selectors.EVENT_READ)
             selector.register(self._signals, selectors.EVENT_READ)
+            selector.register(self._bell, selectors.EVENT_READ)
             while self._ended is None:
                 selector.select(self._nap())
                 self._turn()
@@ -235,6 +240,7 @@ class _Supervisor:
         if lease != self._lease:
             self._lease = lease
             self._link.send(Renew(lease))
+        self._bell.silence()  # before it is looked why it rang, so that no word is passed over
         if self._lock.is_lost and not self._has_told_loss:
             self._has_told_loss = True
             self._link.send(End(self._grace_left()))

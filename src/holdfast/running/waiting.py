@@ -21,9 +21,10 @@ from holdfast.client.drivers import run_sync
 from holdfast.client.errors import ClientError, LockedError, LockLostError
 from holdfast.client.exchange import ClientResponse
 from holdfast.client.flows import Flow, send
-from holdfast.client.held import Held
+from holdfast.client.held import Held, OnLost
 from holdfast.client.refusals import RefusedError, UnreachableError
 from holdfast.client.sending import Sender
+from holdfast.running.hearing import EarlyWord
 
 __all__ = ["Asker", "Wanted"]
 
@@ -54,8 +55,10 @@ class Asker:
         self._id = _new_id()
         self._is_asking = False
 
-    def acquire(self, wanted: Wanted, tell: Callable[[LockedError], None], slice_s: float) -> Held:
-        """Acquire; `tell` hears who is in the way, at first and each `slice_s` seconds.
+    def acquire(
+        self, wanted: Wanted, tell: Callable[[LockedError], None], slice_s: float, on_lost: OnLost | None = None
+    ) -> Held:
+        """Acquire; `tell` hears who is in the way, at first and each `slice_s` seconds, `on_lost` a later loss.
 
         A server that has answered once, and then does not, is asked again for a minute. Raises LockedError when the wait is
         over, UnreachableError, RefusedError.
@@ -65,7 +68,7 @@ class Asker:
         wait = 0.0
         while True:
             try:
-                return self._ask(wanted, wait)
+                return self._ask(wanted, wait, on_lost)
             except LockedError as error:
                 if boottime() >= until:
                     self.leave()
@@ -103,11 +106,15 @@ class Asker:
                 mine = self.client.take_over(self._id, keep_alive=False)
                 self._run(release(self._endpoint, mine.id, mine.token, _LEAVING_S))
 
+    def listen(self, held: Held) -> EarlyWord:
+        """For a `with` block, in which the end of the lock is heard of at once."""
+        return EarlyWord(self.client, self._endpoint, self._send, held)
+
     def close(self) -> None:
         """Refresh nothing any more."""
         self.client.close()
 
-    def _ask(self, wanted: Wanted, wait: float) -> Held:
+    def _ask(self, wanted: Wanted, wait: float, on_lost: OnLost | None) -> Held:
         self._is_asking = True
         return self.client.acquire(
             wanted.resource,
@@ -117,6 +124,7 @@ class Asker:
             owner=wanted.owner,
             reason=wanted.reason,
             id=self._id,
+            on_lost=on_lost,
         )
 
     def _run(self, flow: Flow[Any]) -> Any:
