@@ -201,6 +201,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, Meta(description="Seconds that requests under way are given to end when the server is stopped.")
     ] = 10.0
 
+    simulator: Annotated[
+        bool, Meta(description="Answer `/api/status`: any status on demand, for whoever may log in; when off: 404.")
+    ] = True
+    simulator_max_delay_s: Annotated[
+        Seconds, Meta(description="Seconds: the longest that a simulated answer may be delayed, all delays together.")
+    ] = 30.0
+    simulator_max_size_bytes: Annotated[Bytes, Meta(description="Bytes of a simulated answer's body, at most.")] = (
+        10 * _MIB
+    )
+    simulator_max_body_bytes: Annotated[
+        Bytes, Meta(description="Bytes of the body of a request to the simulator; more: 413.")
+    ] = _MIB
+    simulator_max_sequences: Annotated[
+        Count, Meta(description="Sequences whose state is kept; with one more, the one used longest ago begins anew.")
+    ] = 10_000
+    simulator_max_at_work: Annotated[
+        Count,
+        Meta(description="Simulated answers that are delayed or faulty, at once in each process; one more: 503."),
+    ] = 256
+
     session_s: Annotated[
         float,
         Meta(

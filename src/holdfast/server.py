@@ -35,6 +35,11 @@ from holdfast.faces.dashboard.face import DashboardFace
 from holdfast.faces.dashboard.pages import ADDRESSES
 from holdfast.faces.home import home
 from holdfast.faces.operations import OPERATIONS, OperationsFace
+from holdfast.faces.simulator.face import MOUNT as SIMULATOR
+from holdfast.faces.simulator.face import SimulatorFace, SimulatorLimits
+from holdfast.faces.simulator.pages.face import ADDRESS as SIMULATOR_PAGES
+from holdfast.faces.simulator.pages.face import PagesFace
+from holdfast.faces.simulator.sequences import SequenceStates
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
@@ -60,6 +65,9 @@ MOUNT: Final = ResourcePath("/dav")
 
 _METRICS_NAME: Final = "metrics"
 """The folder in the state folder where workers meet for their metrics."""
+
+_SEQUENCES_NAME: Final = "sequences.db"
+"""The file in the state folder where workers meet for the simulator's sequences."""
 
 _LABELS: Final = {
     MOUNT.name: "webdav",
@@ -188,6 +196,15 @@ class Application:
             unknown=identification.answer_unknown,
         )
         dashboard = DashboardFace(identification)
+        self.sequences = SequenceStates(
+            state / _SEQUENCES_NAME if settings.workers > 1 else None, most=settings.simulator_max_sequences
+        )
+        simulator = SimulatorFace(
+            self.sequences,
+            limits=_simulator_limits(settings),
+            clock=self.store.clock,
+            unknown=identification.answer_unknown,
+        )
         operations = OperationsFace(
             Readiness(self.store, self.folder, settings.folder),
             self.metrics,
@@ -198,6 +215,8 @@ class Application:
             route=mounted(
                 {
                     MOUNT.text: webdav,
+                    **({SIMULATOR: simulator} if settings.simulator else {}),
+                    **({SIMULATOR_PAGES: PagesFace(beside_dashboard=True)} if settings.simulator else {}),
                     "/api": api,
                     **dict.fromkeys(DOCUMENTS, api),
                     **dict.fromkeys(ADDRESSES, dashboard),
@@ -219,6 +238,7 @@ class Application:
                 labels=_LABELS,
                 otherwise="dashboard",
                 notes_all=settings.access_log,
+                simulated=SIMULATOR,
             ),
         )
         self.home = home()
@@ -238,6 +258,7 @@ class Application:
         self._sweeper.stop()
         if self._publisher is not None:
             self._publisher.stop()
+        self.sequences.close()
         self.store.close()
         self.folder.close()
 
@@ -264,6 +285,7 @@ def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[
             _serve((settings, tuple(users)), sockets, lambda: on_ready(url), is_first=True)
             return True
         else:
+            SequenceStates.begin(settings.state_folder / _SEQUENCES_NAME)
             # Opened once here first, so that what is wrong with it is said once and before any worker starts.
             first = Application(settings, users)
             try:
@@ -353,6 +375,14 @@ def _text_limits(settings: Settings) -> TextLimits:
     )
 
 
+def _simulator_limits(settings: Settings) -> SimulatorLimits:
+    return SimulatorLimits(
+        delay_s=settings.simulator_max_delay_s,
+        size_bytes=settings.simulator_max_size_bytes,
+        body_bytes=settings.simulator_max_body_bytes,
+    )
+
+
 def _edge_limits(settings: Settings) -> EdgeLimits:
     return EdgeLimits(
         head_bytes=settings.max_header_bytes,
@@ -363,4 +393,5 @@ def _edge_limits(settings: Settings) -> EdgeLimits:
         stall_s=settings.stall_timeout_s,
         connections=settings.max_connections,
         uploads=settings.max_uploads,
+        scripts=settings.simulator_max_at_work,
     )
