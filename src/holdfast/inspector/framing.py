@@ -140,9 +140,8 @@ def parse_head(raw: bytes, *, is_wire: bool = True) -> Head:
 
     Where it did not come from the wire (`is_wire`), nothing is said of how its lines end: editors change that.
     """
-    lines = raw.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
+    *ended, last = raw.split(b"\n")
+    lines = [*ended, last] if last else ended
     start = lines[0].rstrip(b"\r") if lines else b""
     match = _STATUS_LINE.fullmatch(start)
     if match is None:
@@ -150,7 +149,7 @@ def parse_head(raw: bytes, *, is_wire: bool = True) -> Head:
         msg = f"No HTTP response begins with {shown!r}; one begins like HTTP/1.1 423 Locked."
         raise HeadError(msg)
     faults: dict[str, FramingFault] = {}
-    if is_wire and any(not line.endswith(b"\r") for line in lines):
+    if is_wire and any(not line.endswith(b"\r") for line in ended):
         faults["bare-lf"] = fault("bare-lf", "A line of the head ends in LF alone.")
     fields = _parse_fields([line.removesuffix(b"\r").decode("latin-1") for line in lines[1:]], faults)
     return Head(
