@@ -1,0 +1,296 @@
+"""Generic HTTP notes, from httplint: an adapter, for the extra `holdfast[inspector]`.
+
+Owns: how an exchange is put to httplint, which of its notes are passed over and why, and how they become plain text. Must not know:
+our own rules beyond the ids that say a thing better. httplint is loaded when the first exchange is looked at; where it is not
+installed there are no notes. It does no input or output, and a fault in it costs its own notes alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.inspector.exchange import FieldLine, ReceivedResponse, SentRequest
+from holdfast.inspector.inspected import Inspected
+from holdfast.inspector.notes import Level, Note, Source
+
+if TYPE_CHECKING:
+    from httplint import HttpRequestLinter, HttpResponseLinter
+
+__all__ = ["PASSED_OVER", "generic_notes"]
+
+_PREFIX: Final = "httplint:"
+_FIELD_SUBJECT: Final = re.compile(r"(?:field-|header-)(.+)|content-type")
+_MOST_FED: Final = 1024 * 1024
+_PIECE: Final = 64 * 1024
+_LEVELS: Final = {"good": Level.GOOD, "warning": Level.WARN, "bad": Level.BAD, "info": Level.INFO}
+
+PASSED_OVER: Final[dict[str, str]] = {
+    # Said by a rule of ours, which knows more of the case.
+    "DATE_CLOCKLESS": "H04: Date is a MUST below 500 for an origin with a clock, and a MAY from there on",
+    "NO_DATE_304": "H04",
+    "CL_CORRECT": "H10 and R16, which say nothing where the length is right",
+    "CL_INCORRECT": "H10: text that was pasted may have had its line breaks changed, which is not the server's doing",
+    "CL_AND_TE_PRESENT": "H10",
+    "CL_BAD_SYNTAX": "H10",
+    "CONTENT_NOT_ALLOWED": "H10 for HEAD, R16 for the others",
+    "PARTIAL_WITHOUT_RANGE": "R06, which knows multipart/byteranges, where the field is in the parts",
+    "PARTIAL_NOT_REQUESTED": "R06",
+    "REDIRECT_WITHOUT_LOCATION": "R07: a SHOULD",
+    "STATUS_405_METHOD_IN_ALLOW": "R02",
+    "STATUS_416_WITHOUT_RANGE": "R09",
+    "STATUS_416_WITHOUT_CONTENT_RANGE": "R09",
+    "UPGRADE_NOT_REQUESTED": "R05",
+    "UNEXPECTED_CONTINUE": "R24",
+    "STATUS_NONSTANDARD": "R23: a code that is not registered is treated as the x00 of its class (RFC 9110 section 15), and breaks nothing",
+    "STATUS_DEPRECATED": "R23",
+    "STATUS_RESERVED": "R23",
+    # False for WebDAV.
+    "STATUS_412_WITHOUT_PRECONDITION": "R10: WebDAV's If and Overwrite: F are conditions too (RFC 4918 sections 10.4, 10.6)",
+    "CREATED_WITHOUT_LOCATION": "without Location the new resource is at the request's URL (RFC 9110 section 15.3.2), as after PUT, MKCOL, "
+    "COPY and LOCK",
+    # What caches do is told by `behaviour`, with the statuses of RFC 9110 section 15.1 (httplint knows 200, 203, 206, 300, 301 and 410, and so
+    # is wrong of 204, 308, 404, 405, 414 and 501), and H05, R21 and R22 judge it: that a 423 "is fresh" is no good news.
+    **dict.fromkeys(
+        (
+            "STORE_METHOD_UNCACHEABLE",
+            "STORE_NO_STORE",
+            "STORE_PRIVATE_CC",
+            "STORE_PRIVATE_AUTH",
+            "STORE_PUBLIC_AUTH",
+            "STORE_STORABLE",
+            "STORE_STORABLE_SHARED_ONLY",
+            "STORE_UNSTORABLE",
+            "FRESHNESS_NO_CACHE",
+            "FRESHNESS_FRESH",
+            "FRESHNESS_SHARED_PRIVATE",
+            "FRESHNESS_STALE_ALREADY",
+            "FRESHNESS_HEURISTIC",
+            "FRESHNESS_NONE",
+            "STALE_SERVABLE",
+            "FRESH_MUST_REVALIDATE",
+            "FRESH_PROXY_REVALIDATE",
+            "STALE_MUST_REVALIDATE",
+            "STALE_PROXY_REVALIDATE",
+        ),
+        "what caches do is told as behaviour",
+    ),
+    # They repeat what the status means, and no more.
+    **dict.fromkeys(
+        (
+            "STATUS_ALREADY_REPORTED",
+            "STATUS_BAD_GATEWAY",
+            "STATUS_BAD_REQUEST",
+            "STATUS_CONFLICT",
+            "STATUS_EARLY_HINTS",
+            "STATUS_EXPECTATION_FAILED",
+            "STATUS_FORBIDDEN",
+            "STATUS_GATEWAY_TIMEOUT",
+            "STATUS_GONE",
+            "STATUS_INTERNAL_SERVICE_ERROR",
+            "STATUS_LOOP_DETECTED",
+            "STATUS_METHOD_NOT_ALLOWED",
+            "STATUS_MISDIRECTED_REQUEST",
+            "STATUS_NETWORK_AUTHENTICATION_REQUIRED",
+            "STATUS_NOT_ACCEPTABLE",
+            "STATUS_NOT_FOUND",
+            "STATUS_NOT_IMPLEMENTED",
+            "STATUS_PRECONDITION_FAILED",
+            "STATUS_PRECONDITION_REQUIRED",
+            "STATUS_REQUEST_ENTITY_TOO_LARGE",
+            "STATUS_REQUEST_HEADER_FIELDS_TOO_LARGE",
+            "STATUS_SERVICE_UNAVAILABLE",
+            "STATUS_TOO_EARLY",
+            "STATUS_TOO_MANY_REQUESTS",
+            "STATUS_UNAVAILABLE_FOR_LEGAL_REASONS",
+            "STATUS_UNSUPPORTED_MEDIA_TYPE",
+            "STATUS_UPLOAD_RESUMPTION_SUPPORTED",
+            "STATUS_URI_TOO_LONG",
+            "STATUS_VERSION_NOT_SUPPORTED",
+        ),
+        "it repeats the meaning of the status",
+    ),
+}
+"""The notes of httplint that are left out, and why."""
+
+# Fields whose form our own rules judge, and the notes about form that are then left out: Retry-After (H01), Date (H04), Content-Range (R06, R09).
+_OWN_FIELDS: Final = frozenset({"field-retry-after", "field-date", "field-content-range"})
+_OF_FORM: Final = frozenset(
+    {"BAD_SYNTAX", "BAD_SYNTAX_DETAILED", "SINGLE_HEADER_REPEAT", "BAD_DATE_SYNTAX", "DATE_OBSOLETE"}
+)
+
+
+def generic_notes(inspected: Inspected) -> list[Note] | None:
+    """What httplint finds of the request, where it is known, and of the response; None where it is not installed. Never raises.
+
+    Notes on the request are at most INFO: what is judged is the answer.
+    """
+    try:
+        from httplint import HttpRequestLinter, HttpResponseLinter
+    except ImportError:
+        return None
+    try:
+        return list(_notes(inspected, HttpRequestLinter, HttpResponseLinter))
+    except Exception as error:  # noqa: BLE001 - a fault of httplint on strange input must not cost the report
+        return [_failure(error)]
+
+
+def _notes(
+    inspected: Inspected, request_linter: type[HttpRequestLinter], response_linter: type[HttpResponseLinter]
+) -> Iterator[Note]:
+    received_at = inspected.exchange.received_at
+    start_time = None if received_at is None else received_at.timestamp()
+    request, response = inspected.request, inspected.response
+    answer = response_linter(start_time=start_time, no_content=not _is_content_as_sent(response))
+    asked = None
+    if request is not None and request.url:
+        asked = request_linter(start_time=start_time, no_content=not request.body)
+        _feed_request(asked, request)
+        answer.request = asked
+        asked.response = answer
+        asked.base_uri = answer.base_uri = request.url
+        answer.is_head_response = request.method == "HEAD"
+    _feed_response(answer, response)
+    if asked is not None and request is not None:
+        yield from _plain(
+            asked.notes, request.fields, lambda level: Level.GOOD if level is Level.GOOD else Level.INFO, "request "
+        )
+    has_age = response.has("age")
+    for note in _plain(answer.notes, response.fields, lambda level: level, ""):
+        if note.rule == f"{_PREFIX}DATE_INCORRECT" and not has_age:
+            continue  # H04 says it
+        yield note
+
+
+def _feed_request(linter: HttpRequestLinter, request: SentRequest) -> None:
+    linter.process_request_topline(
+        request.method.encode("latin-1", "replace"), request.url.encode(), request.version.encode()
+    )
+    linter.process_headers(_lines(request.fields))
+    _feed(linter.feed_content, request.body)
+    linter.finish_content(complete=True)
+
+
+def _feed_response(linter: HttpResponseLinter, response: ReceivedResponse) -> None:
+    linter.process_response_topline(
+        response.version.encode(), b"%d" % response.status, response.reason.encode("latin-1", "replace")
+    )
+    linter.process_headers(_lines(response.fields))
+    if not linter.is_head_response:
+        _feed(linter.feed_content, response.body)
+    linter.finish_content(complete=response.body_is_whole and len(response.body) <= _MOST_FED)
+
+
+def _feed(feed: Callable[[bytes], None], body: bytes) -> None:
+    for start in range(0, min(len(body), _MOST_FED), _PIECE):
+        feed(body[start : min(start + _PIECE, _MOST_FED)])
+
+
+def _lines(fields: Iterable[FieldLine]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in fields]
+
+
+def _is_content_as_sent(response: ReceivedResponse) -> bool:
+    """False where the body is not at hand, or its content coding was undone already, as in HAR files."""
+    if not response.body_is_known or not response.body:
+        return False
+    if (response.field("content-encoding") or "identity").strip().lower() == "identity":
+        return True
+    try:
+        response.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False  # no coded body is text
+
+
+def _plain(
+    found: Iterable[Any], fields: Iterable[FieldLine], level_of: Callable[[Level], Level], prefix: str
+) -> Iterator[Note]:
+    """The found notes as ours, each with its subnotes after it; those that are passed over are left out with theirs."""
+    names = {name.lower(): name for name, _ in fields}
+    todo = list(found)[::-1]
+    while todo:
+        note = todo.pop()
+        name = type(note).__name__
+        if name in PASSED_OVER or (note.subject in _OWN_FIELDS and name in _OF_FORM):
+            continue
+        todo.extend(reversed(note.subnotes))
+        try:
+            summary, why, sources = _text(str(note.summary)), *_prose(str(note.detail))
+        except Exception as error:  # noqa: BLE001 - a template of httplint that does not fit its own values
+            yield _failure(error)
+            continue
+        yield Note(
+            rule=f"{_PREFIX}{name}",
+            level=level_of(_LEVELS[note.level.value]),
+            summary=summary,
+            subject=f"{prefix}{_subject(note.subject, names)}".strip(),
+            why=why,
+            sources=sources,
+        )
+
+
+def _failure(error: Exception) -> Note:
+    return Note(
+        rule=f"{_PREFIX}FAILED",
+        level=Level.INFO,
+        summary=f"httplint could not judge this exchange ({type(error).__name__}), so its notes are incomplete.",
+    )
+
+
+def _subject(subject: str, names: dict[str, str]) -> str:
+    """`field-retry-after field-date` -> `field Retry-After, Date`; other subjects as they are."""
+    parts = [_FIELD_SUBJECT.fullmatch(part) for part in subject.split()]
+    fields = [match[1] or match[0] for match in parts if match is not None]
+    if not fields:
+        return {"uri": "URL"}.get(subject, subject)
+    return "field " + ", ".join(
+        names.get(name, "-".join(part.capitalize() for part in name.split("-"))) for name in fields
+    )
+
+
+def _text(text: str) -> str:
+    return " ".join(text.split())
+
+
+class _Prose(HTMLParser):
+    """HTML of httplint's own making -> paragraphs of text, and the links in them."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self.links: list[tuple[str, str]] = []
+        self._link: tuple[str, int] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"p", "ul", "ol", "pre", "blockquote", "br"}:
+            self.parts.append("\n")
+        elif tag == "li":
+            self.parts.append("\n- ")
+        elif tag == "code":
+            self.parts.append("`")
+        elif tag == "a":
+            self._link = (next((value or "" for name, value in attrs if name == "href"), ""), len(self.parts))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "code":
+            self.parts.append("`")
+        elif tag == "a" and self._link is not None:
+            target, start = self._link
+            self.links.append((target, _text("".join(self.parts[start:]))))
+            self._link = None
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(re.sub(r"\s+", " ", data))
+
+
+def _prose(markup: str) -> tuple[str, tuple[Source, ...]]:
+    """The text of a note's detail, a paragraph or list item on each line, and what it links to."""
+    prose = _Prose()
+    prose.feed(markup)
+    prose.close()
+    lines = (line.strip() for line in "".join(prose.parts).split("\n"))
+    links = dict.fromkeys((target, title) for target, title in prose.links if target.startswith("https://"))
+    return "\n".join(line for line in lines if line), tuple(Source(title, "", target) for target, title in links)
