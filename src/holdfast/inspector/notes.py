@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from holdfast.wire.sentences import clean
+
 if TYPE_CHECKING:
     from holdfast.inspector.inspected import Inspected
 
 __all__ = ["RULES", "Check", "Finding", "Level", "Note", "Rule", "Source", "note_of", "rfc", "rule"]
+
+
+_MAX_SUMMARY: Final = 600
 
 
 class Level(enum.StrEnum):
@@ -111,12 +116,12 @@ def rule(
 
 
 def note_of(found: Rule, finding: Finding) -> Note:
-    """The note that a finding of `found` becomes."""
+    """The note that a finding of `found` becomes. What a stranger's message put into its words is on one line and printable."""
     return Note(
         rule=found.id,
         level=finding.level or found.level,
-        summary=finding.summary,
-        subject=finding.subject,
+        summary=clean(finding.summary, _MAX_SUMMARY),
+        subject=clean(finding.subject),
         why=found.why,
         mend=found.mend,
         sources=found.sources,
