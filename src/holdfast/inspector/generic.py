@@ -116,23 +116,25 @@ PASSED_OVER: Final[dict[str, str]] = {
 """The notes of httplint that are left out, and why."""
 
 # Fields whose form our own rules judge, and the notes about form that are then left out: Retry-After (H01), Date (H04), Content-Range (R06, R09).
-_OWN_FIELDS: Final = frozenset({"field-retry-after", "field-date", "field-content-range"})
+_OWN_FIELDS: Final = frozenset({"field retry-after", "field date", "field content-range"})
 _OF_FORM: Final = frozenset(
     {"BAD_SYNTAX", "BAD_SYNTAX_DETAILED", "SINGLE_HEADER_REPEAT", "BAD_DATE_SYNTAX", "DATE_OBSOLETE"}
 )
 
 
-def generic_notes(inspected: Inspected) -> list[Note] | None:
+def generic_notes(inspected: Inspected, *, everything: bool = False) -> list[Note] | None:
     """What httplint finds of the request, where it is known, and of the response; None where it is not installed. Never raises.
 
-    Notes on the request are at most INFO: what is judged is the answer.
+    Notes on the request are at most INFO: what is judged is the answer. `everything` brings those that are passed over too.
     """
     try:
         from httplint import HttpRequestLinter, HttpResponseLinter
     except ImportError:
         return None
+    has_age = inspected.response.has("age")
     try:
-        return list(_notes(inspected, HttpRequestLinter, HttpResponseLinter))
+        found = _notes(inspected, HttpRequestLinter, HttpResponseLinter)
+        return [note for note in found if everything or not _is_passed_over(note, has_age=has_age)]
     except Exception as error:  # noqa: BLE001 - a fault of httplint on strange input must not cost the report
         return [_failure(error)]
 
@@ -154,14 +156,23 @@ def _notes(
         answer.is_head_response = request.method == "HEAD"
     _feed_response(answer, response)
     if asked is not None and request is not None:
-        yield from _plain(
-            asked.notes, request.fields, lambda level: Level.GOOD if level is Level.GOOD else Level.INFO, "request "
-        )
-    has_age = response.has("age")
-    for note in _plain(answer.notes, response.fields, lambda level: level, ""):
-        if note.rule == f"{_PREFIX}DATE_INCORRECT" and not has_age:
-            continue  # H04 says it
-        yield note
+        yield from _plain(asked.notes, request.fields, _of_request, "request ")
+    yield from _plain(answer.notes, response.fields, _of_response, "")
+
+
+def _of_request(level: Level) -> Level:
+    return Level.GOOD if level is Level.GOOD else Level.INFO
+
+
+def _of_response(level: Level) -> Level:
+    return level
+
+
+def _is_passed_over(note: Note, *, has_age: bool) -> bool:
+    name = note.rule.removeprefix(_PREFIX)
+    if name == "DATE_INCORRECT":
+        return not has_age  # then H04 says it; how Age and Date go together is known to httplint alone
+    return name in PASSED_OVER or (note.subject.lower() in _OWN_FIELDS and name in _OF_FORM)
 
 
 def _feed_request(linter: HttpRequestLinter, request: SentRequest) -> None:
@@ -208,14 +219,11 @@ def _is_content_as_sent(response: ReceivedResponse) -> bool:
 def _plain(
     found: Iterable[Any], fields: Iterable[FieldLine], level_of: Callable[[Level], Level], prefix: str
 ) -> Iterator[Note]:
-    """The found notes as ours, each with its subnotes after it; those that are passed over are left out with theirs."""
+    """The found notes as ours, each with its subnotes after it."""
     names = {name.lower(): name for name, _ in fields}
     todo = list(found)[::-1]
     while todo:
         note = todo.pop()
-        name = type(note).__name__
-        if name in PASSED_OVER or (note.subject in _OWN_FIELDS and name in _OF_FORM):
-            continue
         todo.extend(reversed(note.subnotes))
         try:
             summary, why, sources = _text(str(note.summary)), *_prose(str(note.detail))
@@ -223,7 +231,7 @@ def _plain(
             yield _failure(error)
             continue
         yield Note(
-            rule=f"{_PREFIX}{name}",
+            rule=f"{_PREFIX}{type(note).__name__}",
             level=level_of(_LEVELS[note.level.value]),
             summary=summary,
             subject=f"{prefix}{_subject(note.subject, names)}".strip(),
