@@ -16,6 +16,7 @@ from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.rfc9110.accept import choose
 from holdfast.wire.sentences import clean
+from holdfast.wire.xmlread import Element
 
 _SECOND: Final = timedelta(seconds=1)
 _SKEW: Final = timedelta(seconds=5)
@@ -102,7 +103,7 @@ def has_code_and_href(inspected: Inspected) -> Iterator[Finding]:
         if member is not None and member.status != 423:
             continue
         for code in conditions(error):
-            if is_code(code) and hrefs(code) and (code.name == SUBMITTED or inspected.method in {"LOCK", "MOVE", ""}):
+            if is_code(code) and hrefs(code) and _fits(code, inspected.method):
                 yield Finding(f"{code.name} names {clean(hrefs(code)[0], 120)}", "body")
                 return
 
@@ -201,6 +202,11 @@ def links_to_more(inspected: Inspected) -> Iterator[Finding]:
     found = [name for name in ("describedby", "help", "monitor") if _has_relation(link, name)]
     if inspected.status == 423 and found:
         yield Finding(f"Link leads to more: {', '.join(found)}", "field Link")
+
+
+def _fits(code: Element, method: str) -> bool:
+    """True where nothing speaks against the code: both may be right for MOVE, and where the method is not known."""
+    return method in {"MOVE", ""} or (code.name == SUBMITTED) == (method != "LOCK")
 
 
 def _refusal(inspected: Inspected) -> LockedDetails | None:

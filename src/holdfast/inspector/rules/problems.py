@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final, cast
 
 from holdfast.client.bodies.prose import Told, told
@@ -30,11 +31,12 @@ _OTHER_PHRASES: Final = {
     422: ("unprocessable content", "unprocessable entity"),
     423: ("locked",),
 }
-_MAX_TEXT: Final = 20_000
-# What only a program's inside says. Each is linear in the text.
+_MAX_TEXT: Final = 4000
+_MAX_MEMBERS: Final = 20
+# What only a program's inside says. Each looks a bounded way ahead.
 _INSIDES: Final = (
     ("a stack trace", re.compile(r"Traceback \(most recent call last\)|File \"[^\"\n]{1,300}\", line \d{1,7}")),
-    ("a stack trace", re.compile(r"\bat [\w.$<>/-]{3,200}\([\w.$-]{1,100}:\d{1,7}(?::\d{1,7})?\)")),
+    ("a stack trace", re.compile(r"\bat [\w.$<>/-]{3,200} ?\([^()\s]{1,200}:\d{1,7}\)")),
     ("a stack trace", re.compile(r"\bat [^\n]{3,300}? in [^\n]{3,300}?:line \d{1,7}|\bgoroutine \d{1,9} \[")),
     (
         "SQL",
@@ -208,7 +210,7 @@ def keeps_to_itself(inspected: Inspected) -> Iterator[Finding]:
     instance = problem.get("instance")
     if isinstance(instance, str) and (not _URI.fullmatch(instance) or split_url(instance) is None):
         yield Finding(f"The instance '{clean(instance, 120)}' is no URI reference", "member instance")
-    for name, value in problem.items():
+    for name, value in islice(problem.items(), _MAX_MEMBERS):
         if isinstance(value, str) and name not in {"type", "instance"}:
             shown = _inside(value)
             if shown:
