@@ -75,6 +75,7 @@ _LABELS: Final = {
     "api": "api",
     **{address[1:]: "api" for address in DOCUMENTS},
     **{address[1:]: "operations" for address in OPERATIONS},
+    SIMULATOR_PAGES[1:]: "simulator",
 }
 """What the faces are called in the metrics, by the first segment of an address; the others are the dashboard's."""
 
@@ -215,8 +216,11 @@ class Application:
             route=mounted(
                 {
                     MOUNT.text: webdav,
-                    **({SIMULATOR: simulator} if settings.simulator else {}),
-                    **({SIMULATOR_PAGES: PagesFace(beside_dashboard=True)} if settings.simulator else {}),
+                    **(
+                        {SIMULATOR: simulator, SIMULATOR_PAGES: PagesFace(beside_dashboard=True)}
+                        if settings.simulator
+                        else {}
+                    ),
                     "/api": api,
                     **dict.fromkeys(DOCUMENTS, api),
                     **dict.fromkeys(ADDRESSES, dashboard),

@@ -94,7 +94,7 @@ def simulate(
     ]
     if code == 101:
         fields.append(("Upgrade", protocol_of(request)))
-    fields = _chosen(fields, options, moment)
+    fields = _chosen(fields, options)
     interim = Interim(code, interim_fields(code)) if info.is_interim else None
     return _perform(Response(final, fields), content, options, interim)
 
@@ -163,12 +163,12 @@ def _mark(code: int, turn: Turn | None) -> str:
     return str(code) if turn is None else f'{code};key="{turn.key}";turn={turn.turn}'
 
 
-def _chosen(fields: list[tuple[str, str]], options: Options, moment: Moment) -> list[tuple[str, str]]:
+def _chosen(fields: list[tuple[str, str]], options: Options) -> list[tuple[str, str]]:
     """`fields` with those that the request chose in the place of, or beside, those that the answer would have had."""
     chosen = list(options.fields)
     left_out = set(options.omit) | {name.lower() for name, _ in chosen}
     if options.retry_after is not None:
-        value = options.retry_after.render(moment.wall_now)
+        value = options.retry_after.value
         if value is None or "retry-after" not in left_out:
             left_out.add("retry-after")
             chosen += [] if value is None else [("Retry-After", value)]

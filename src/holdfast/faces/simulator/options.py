@@ -108,18 +108,17 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAfter(msgspec.Struct, frozen=True):
-    """A Retry-After field that was asked for: in seconds from now, said as a date or not; or none at all."""
+    """A Retry-After field that was asked for: `seconds` from now, None for no such field; `date`: the instant to be said instead."""
 
     seconds: int | None
-    as_date: bool = False
+    date: datetime | None = None
 
-    def render(self, wall_now: datetime) -> str | None:
+    @property
+    def value(self) -> str | None:
         """The field's value; None where there is to be none."""
-        if self.seconds is None:
-            return None
-        if self.as_date:
-            return render_http_date(wall_now + timedelta(seconds=self.seconds))
-        return str(self.seconds)
+        if self.date is not None:
+            return render_http_date(self.date)
+        return None if self.seconds is None else str(self.seconds)
 
 
 class Sequence(msgspec.Struct, frozen=True):
@@ -319,17 +318,18 @@ def _retry_after(text: str | None, wall_now: datetime) -> RetryAfter | None:
         return RetryAfter(None)
     match = _SECONDS.fullmatch(text)
     if match is not None:
-        seconds, as_date = int(match[2]), match[1] is not None
+        seconds = int(match[2])
+        date = wall_now + timedelta(seconds=min(seconds, _LONGEST_RETRY_S)) if match[1] else None
     else:
-        instant = parse_http_date(text)
-        if instant is None:
+        date = parse_http_date(text)
+        if date is None:
             raise OptionError(
                 "The option retry_after is a number of seconds, `date:` and a number of seconds, an HTTP date, or none."
             )
-        seconds, as_date = round((instant - wall_now).total_seconds()), True
+        seconds = math.ceil((date - wall_now).total_seconds())
     if abs(seconds) > _LONGEST_RETRY_S:
         raise OptionError("The option retry_after lies within a year of now.")
-    return RetryAfter(seconds, as_date)
+    return RetryAfter(seconds, date)
 
 
 def _body_form(text: str | None) -> BodyForm | None:

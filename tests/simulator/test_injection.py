@@ -1,0 +1,158 @@
+"""Nothing that a request says becomes a field, a line or markup of an answer that it may not; secrets are not repeated."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+
+import pytest
+
+MARKUP = "<script>alert(1)</script>"
+QUOTED = "%3Cscript%3Ealert(1)%3C/script%3E"
+FORBIDDEN = [
+    "Set-Cookie", "set-cookie2", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "TE",
+    "Trailer", "Proxy-Connection", "Date", "Server", "Content-Security-Policy", "Content-Security-Policy-Report-Only",
+    "X-Content-Type-Options", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
+    "Strict-Transport-Security", "Clear-Site-Data", "Refresh", "Alt-Svc", "NEL", "Report-To", "Reporting-Endpoints",
+    "Content-Disposition", "Service-Worker-Allowed", "SourceMap", "X-Simulated", "X-Request-Id", "Accept-CH",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_field_that_would_do_more_than_tell_cannot_be_chosen(asked, name):
+    for seen in (
+        asked(f"/api/status/200?header={name}:+x"),
+        asked(f"/api/status/200?header={name.upper()}:x"),
+        asked("/api/status/200", headers={f"X-Simulate-Header-{name}": "x"}),
+        asked("/api/status/200", headers={"X-Simulate-Header": f"{name}: x"}),
+    ):
+        assert seen.head.status == 400
+
+
+BREAKS = ["%0D%0ASet-Cookie:+a%3Db", "%0ASet-Cookie:+a%3Db", "%0DSet-Cookie:+a%3Db", "%00", "%0B", "%E5%98%8A%E5%98%8DSet-Cookie:x",
+          "%C2%85Set-Cookie:x", "%E2%80%A8Set-Cookie:x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("breaking", BREAKS)
+@pytest.mark.parametrize("option", ["header=A:+b{}", "header=A{}:+b", "omit=A{}", "retry_after=1{}", "body=json{}",
+                                    "seq=200{}", "seq=200&key=a{}", "random=200:1{}", "random=200:1&seed=a{}", "{}=1",
+                                    "header=Location:/a{}", "header=Content-Type:text/plain{}", "delay=1{}"])  # fmt: skip
+def test_no_line_break_gets_into_the_head(asked, option, breaking):
+    seen = asked(f"/api/status/200?{option.format(breaking)}")
+    assert seen.head.status == 400
+    assert "set-cookie" not in seen.head
+
+
+def test_a_line_break_after_the_path_is_no_field(asked):
+    for target in ("/api/status/200%0D%0AA:b", "/api/status/200%0d%0a%0d%0a<script>"):
+        seen = asked(target)
+        assert seen.head.status == 404
+        assert b"<" not in seen.body
+
+
+LEADING_AWAY = ["https://evil.example/", "//evil.example/", "/%5Cevil.example", "%5C%5Cevil.example", "javascript:alert(1)",
+                "evil", "", "/%09/evil.example", "%20//evil.example", "/..//evil.example%00", "http:/evil.example"]  # fmt: skip
+
+
+@pytest.mark.parametrize("location", LEADING_AWAY)
+@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+def test_no_answer_leads_away_from_this_server(asked, name, location):
+    seen = asked(f"/api/status/302?header={name}:{location}")
+    assert seen.head.status == 400
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/html", "TEXT/HTML", "application/xhtml%2Bxml", "image/svg%2Bxml", "text/xml", "text/javascript",
+     "application/javascript", "multipart/x-mixed-replace", "text/plain;+a%3Db,text/html", "*/*", "", "application/pdf"],
+)  # fmt: skip
+def test_no_type_that_a_browser_runs_can_be_put_over_a_body(asked, kind):
+    assert asked(f"/api/status/200?body=json&header=Content-Type:+{kind}").head.status == 400
+
+
+class Tags(html.parser.HTMLParser):
+    """The names of all elements in a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+
+@pytest.mark.parametrize("code", [103, 200, 206, 207, 404, 423, 507])
+@pytest.mark.parametrize("form", ["json", "problem", "xml", "html", "text"])
+def test_markup_in_a_request_is_none_in_its_answer(asked, form, code):
+    evil = f"\"'>{MARKUP}<img src=x onerror=alert(1)>]]>&amp;"
+    seen = asked(
+        f"/api/status/{code}?body={form}&header=X-Mine:+{QUOTED}",
+        "PUT",
+        evil.encode(),
+        {"User-Agent": evil, "Referer": evil},
+    )
+    assert seen.head.status == max(code, 200)
+    assert MARKUP.encode() not in seen.body
+    assert b"<img" not in seen.body
+    if form == "html":
+        tags = Tags()
+        tags.feed(seen.body.decode())
+        assert tags.names.count("script") == (1 if code == 423 else 0)
+        assert "img" not in tags.names
+        assert "onerror" not in tags.attributes
+    elif form in {"json", "problem"}:
+        assert not re.search(rb"[<>&]", seen.body)
+        assert json.loads(seen.body)["request"]["fields"]["user-agent"] == evil
+    elif form == "text":
+        assert b"<" not in seen.body
+
+
+@pytest.mark.parametrize("target", [f"/api/status/{MARKUP}", f"/api/status/200?{MARKUP}=1", f"/api/status/200?delay={MARKUP}",
+                                    f"/api/status/200?header={MARKUP}", f"/api/status/sequences/{MARKUP}",
+                                    f"/api/status/200?body=text&key={MARKUP}", f"/api/status/{QUOTED}"])  # fmt: skip
+def test_markup_in_what_is_refused_is_not_repeated(asked, target):
+    seen = asked(target.replace(" ", "%20"), headers={"Accept": "text/html"})
+    assert seen.head.status in {400, 404}
+    assert seen.head["Content-Type"] == "application/problem+json"
+    assert b"script" not in seen.body
+    assert b"alert" not in seen.body
+
+
+def test_a_page_of_the_simulator_can_run_nothing(asked):
+    policy = asked("/api/status/404?body=html").head["Content-Security-Policy"]
+    assert "sandbox" in policy
+    assert "script-src" not in policy
+    assert "default-src 'none'" in policy
+    for form in ("json", "xml", "text"):
+        assert "sandbox" in asked(f"/api/status/404?body={form}").head["Content-Security-Policy"]
+
+
+SECRETS = ["Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "X-Amz-Security-Token",
+           "X-Forwarded-Access-Token", "Cf-Access-Jwt-Assertion", "X-Session-Id", "X-Client-Secret", "ApiKey"]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["json", "problem", "xml", "html", "text"])
+@pytest.mark.parametrize("name", SECRETS)
+def test_credentials_are_not_repeated(asked, name, form):
+    seen = asked(f"/api/status/404?body={form}", headers={name: "opensesame"})
+    assert b"opensesame" not in seen.body
+    assert b"(withheld)" in seen.body
+
+
+def test_what_a_client_says_about_locks_is_shown(asked):
+    fields = asked("/api/status/404", "PUT", b"", {"If": "(<urn:x:1>)", "Lock-Token": "<urn:x:1>"}).json["request"][
+        "fields"
+    ]
+    assert fields["if"] == "(<urn:x:1>)"
+    assert fields["lock-token"] == "<urn:x:1>"
+
+
+def test_control_characters_and_other_bytes_of_fields_are_harmless_in_each_form(asked):
+    odd = "tab\there \xe4\xff \x80"
+    for form in ("json", "problem", "xml", "html", "text"):
+        seen = asked(f"/api/status/404?body={form}", headers={"User-Agent": odd})
+        assert seen.head.status == 404
+        seen.body.decode()
