@@ -8,14 +8,17 @@ import re
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.cli.test_run import surroundings
-from tests.serving import serving
+from tests.cli.test_run import break_lock, held, surroundings, until
+from tests.serving import Served, serving
 
 pytestmark = pytest.mark.process
 
@@ -54,16 +57,27 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def served(tmp_path: Path) -> Iterator[Served]:
     (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served", users=None) as server:
+        yield server
+
+
+@pytest.fixture
+def shell(served: Served, tmp_path: Path) -> Iterator[Shell]:
     (tmp_path / "reader").write_text(READER)
-    with serving(tmp_path / "served", users=None) as served:
-        bash = Shell(surroundings(served, tmp_path, READER=str(tmp_path / "reader")))
-        try:
-            bash.see("READY> ")
-            yield bash
-        finally:
-            bash.end()
+    with closing_shell(surroundings(served, tmp_path, READER=str(tmp_path / "reader"))) as bash:
+        yield bash
+
+
+@contextmanager
+def closing_shell(environment: dict[str, str]) -> Iterator[Shell]:
+    bash = Shell(environment)
+    try:
+        bash.see("READY> ")
+        yield bash
+    finally:
+        bash.end()
 
 
 def test_the_command_reads_from_the_terminal_and_ctrl_c_is_its_own(shell):
@@ -153,3 +167,49 @@ def test_in_a_script_ctrl_c_ends_the_command_and_the_script(shell, tmp_path):
     shell.see("READY> ")
     shell.type("echo the rest\n")
     assert "went on" not in shell.see(r"[\s\S]*\nthe rest")[0]
+
+
+WAITS = {
+    "run": f"{RUN} place -- echo it is mine",
+    "lock": f"{sys.executable} -m holdfast lock --wait 1m $HOLDFAST_URL/jobs/place",
+}
+
+
+def ask(served: Served, lock_id: str, wait: float) -> int:
+    """Ask for the lock that the test is about."""
+    body = msgspec.json.encode({"resource": "/jobs/place", "id": lock_id, "wait": wait, "ttl": 60})
+    return served.anonymous.request("POST", "/api/locks", body, content_type="application/json").status
+
+
+@pytest.mark.parametrize("command", WAITS)
+def test_the_place_in_line_is_shown_and_changes_as_others_leave(shell, served, command):
+    assert ask(served, "holder", 0) == 201
+    other = threading.Thread(target=ask, args=(served, "other", 60))
+    other.start()
+    try:
+        until(lambda: b"other" in served.anonymous.get("/api/history").body)
+        shell.type(f"COLUMNS=300 TERM=xterm {WAITS[command]}\n")
+        shell.see("number 2 of 2 in line")
+    finally:
+        assert served.anonymous.request("DELETE", "/api/locks/other").status == 204
+        other.join()
+    shell.see("number 1 of 1 in line")
+    [lock] = held(served)
+    break_lock(served, lock, "the next one")
+    shell.see("it is mine|Locked")
+    shell.see("READY> ")
+
+
+def test_wait_shows_how_many_stand_in_line(shell, served):
+    assert ask(served, "holder", 0) == 201
+    other = threading.Thread(target=ask, args=(served, "other", 60))
+    shell.type(f"COLUMNS=300 TERM=xterm {sys.executable} -m holdfast wait $HOLDFAST_URL/jobs/place\n")
+    shell.see("has locked it")
+    other.start()
+    try:
+        shell.see("1 in line")
+    finally:
+        assert served.anonymous.request("DELETE", "/api/locks/other").status == 204
+        other.join()
+        shell.type("\x03")
+        shell.see("READY> ")

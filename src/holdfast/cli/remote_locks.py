@@ -23,11 +23,12 @@ from holdfast.cli.remote import Remote, connected
 from holdfast.cli.spans import parse_seconds
 from holdfast.cli.standing import JsonFlag, as_json
 from holdfast.cli.terminal import CommandError, say, warn
-from holdfast.cli.wait import progress
+from holdfast.cli.wait import Progress, progress
 from holdfast.client.acquiring import Acquisition, Ask, BreakFirst, Mine, refresh_many, release
 from holdfast.client.asking import break_lock
 from holdfast.client.boottime import boottime
 from holdfast.client.dav_acquiring import DavAcquisition, DavAsk, refresh_dav, release_dav
+from holdfast.client.details import LockedDetails
 from holdfast.client.errors import LockedError
 from holdfast.client.held import Grant
 from holdfast.client.holding import Failed, Loss, Outcome, Refreshed
@@ -97,8 +98,8 @@ def lock_url(url: str, wish: LockWish, user: str | None, *, json: bool) -> int:
             with progress() as shown:
                 look = remote.look()
                 if wish.wait > 0:
-                    shown.tell(list(look.contenders))
-                grant = _acquired(remote, wish, is_holdfast=look.is_holdfast)
+                    shown.tell(look.contenders)
+                grant = _acquired(remote, wish, shown, is_holdfast=look.is_holdfast)
         except LockedError as error:
             return _refuse(remote, error, json=json)
         ends = _end_of(grant.ttl, grant.asked_at)
@@ -276,7 +277,7 @@ def _tell_broken(remote: Remote, found: Sequence[FoundLock], grace: float) -> No
             warn(f"{sentence(of_found(lock, remote.path), now)}.", label="Locked from above:")
 
 
-def _acquired(remote: Remote, wish: LockWish, *, is_holdfast: bool) -> Grant:
+def _acquired(remote: Remote, wish: LockWish, shown: Progress, *, is_holdfast: bool) -> Grant:
     scope, depth = "shared" if wish.is_shared else "exclusive", "infinity" if wish.is_deep else "0"
     if is_holdfast:
         ask = Ask(
@@ -288,7 +289,13 @@ def _acquired(remote: Remote, wish: LockWish, *, is_holdfast: bool) -> Grant:
             reason=wish.reason,
             first_break=BreakFirst(wish.reason) if wish.force else None,
         )
-        acquisition: Acquisition | DavAcquisition = Acquisition(remote.endpoint, ask)
+
+        def tell(details: LockedDetails) -> None:
+            shown.tell([of_known(lock, remote.path) for lock in details.locks], details.place)
+
+        acquisition: Acquisition | DavAcquisition = Acquisition(
+            remote.endpoint, ask, tell=tell if shown.is_watched else None
+        )
     else:
         if wish.force:
             msg = f"{remote.base}/ is no Holdfast server: locks in the way cannot be broken there."

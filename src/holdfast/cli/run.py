@@ -53,7 +53,7 @@ NOT_ALLOWED: Final = 77
 """The server does not know who asks, or does not let them (EX_NOPERM)."""
 
 _ENDS_A_WAIT: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_SHOWN_EACH_S: Final = 5.0
+_SHOWN_EACH_S: Final = 2.0
 _TOLD_EACH_S: Final = 50.0
 _LAPSES: Final = frozenset(
     {LostReason.EXPIRED, LostReason.SUSPENDED, LostReason.UNREACHABLE, LostReason.KEEPALIVE_DIED}
@@ -342,18 +342,18 @@ class _Talk:
 
     def waiting(self, error: LockedError) -> None:
         """Who is in the way."""
-        place = "" if error.position is None else f"; number {error.position} in line"
+        place = f", {error.details.place}" if error.details.place else ""
         waited = time.monotonic() - self._begun
-        line = f"{clean(str(error), 400)}{place}"
+        line = f"waited {waited:.0f} s{place}: {clean(str(error), 400)}"
         if self._is_watched:
             width = shutil.get_terminal_size().columns - 1
-            shown = f"holdfast: waited {waited:.0f} s: {line}"
+            shown = f"holdfast: {line}"
             sys.stderr.write(f"\r\x1b[2K{shown[:width]}")
             sys.stderr.flush()
             self._is_shown = True
         elif self._is_verbose and (self._told_at is None or waited - self._told_at >= 60 - _SHOWN_EACH_S):
             self._told_at = waited
-            _complain(f"Waiting for {waited:.0f} s: {line}.")
+            _complain(f"{line[:1].upper()}{line[1:]}.")
 
     def clear(self) -> None:
         """The wait is over."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from holdfast.cli.contenders import Contender, sentence
 from holdfast.cli.credentials import UserFlag, is_url
@@ -36,6 +36,7 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 1.0
 _CALM: Final = 10  # a look takes at most a tenth of the time
 _SLICE_S: Final = 20.0  # how long one thing is watched before all is looked at anew
+_SHOWN_SLICE_S: Final = 5.0  # the same where somebody sees how the line stands
 _BLIND_PAUSE_S: Final = 2.0
 
 
@@ -46,13 +47,23 @@ class Progress:
         """`status` is what is updated."""
         self._status = status
         self._begun = time.monotonic()
+        self._text = ""
 
-    def tell(self, found: list[Contender]) -> None:
-        """Who is in the way now."""
+    @property
+    def is_watched(self) -> bool:
+        """True where somebody looks at it."""
+        return self._status is not None
+
+    def tell(self, found: Sequence[Contender], place: str = "") -> None:
+        """Who is in the way now, and one's own place in line, where there is one."""
         if self._status is not None and found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            waited = time.monotonic() - self._begun
-            self._status.update(escape(f"{sentence(found[0], datetime.now(UTC))}{more} - waiting for {waited:.0f} s"))
+            self._text = f"{place}{': ' if place else ''}{sentence(found[0], datetime.now(UTC))}{more}"
+            self._status.update(self)
+
+    def __rich__(self) -> Text:
+        """The line of this moment; it is asked for anew several times a second."""
+        return Text(f"{self._text} - waiting for {time.monotonic() - self._begun:.0f} s")
 
 
 @contextmanager
@@ -74,7 +85,8 @@ def wait(
 ) -> int:
     """Wait until nobody holds TARGET: a file of this machine, or what is at a URL.
 
-    On a terminal it shows who is in the way meanwhile. That nobody holds it is true
+    On a terminal it shows who is in the way meanwhile, and how many wait in line
+    for it. That nobody holds it is true
     at this moment only: to have it for yourself, let `holdfast lock` stand in line,
     or `holdfast run`. Exit codes: 0 it is free, 1 the time is over, 2 a mistake.
 
@@ -116,7 +128,7 @@ def _wait_remote(target: str, user: str | None, ends_at: float, shown: Progress)
             if left <= 0:
                 return list(look.contenders)
             shown.tell(list(look.contenders))
-            outcome = remote.watch(look, min(left, _SLICE_S))
+            outcome = remote.watch(look, min(left, _SHOWN_SLICE_S if shown.is_watched else _SLICE_S))
             if outcome is Watch.BLIND:
                 time.sleep(min(_BLIND_PAUSE_S, max(0.0, ends_at - time.monotonic())))
             look = _look_again(remote, ends_at) or look

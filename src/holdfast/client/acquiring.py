@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from holdfast import __version__
 from holdfast.client.details import LockedDetails
 from holdfast.client.errors import LockedError, LostReason
 from holdfast.client.exchange import ClientResponse, Headers
-from holdfast.client.flows import Flow, now, send, sleep
+from holdfast.client.flows import Flow, notify, now, send, sleep
 from holdfast.client.held import Grant
 from holdfast.client.holding import Failed, Loss, Outcome, Refreshed
 from holdfast.client.lockviews import EndedProblem, GrantedLock, RefreshResult, RefreshResults, decoded
@@ -35,6 +35,8 @@ __all__ = ["Acquisition", "Ask", "BreakFirst", "Endpoint", "Mine", "granted_seco
 
 _SLICE_S: Final = 50.0
 _GRACE_S: Final = 10.0
+_FIRST_TOLD_S: Final = 0.25  # whoever wants to be told has a place in line by then
+_TOLD_EACH_S: Final = 2.0
 _HELD_LINE_S: Final = 0.5  # an answer that comes sooner was not waited for
 _PATIENCE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 2.0
@@ -128,10 +130,11 @@ class Endpoint(msgspec.Struct, frozen=True):
 class Acquisition:
     """One lock that is being acquired, from the first request to the grant."""
 
-    def __init__(self, endpoint: Endpoint, ask: Ask) -> None:
-        """Choose an id, unless the caller has."""
+    def __init__(self, endpoint: Endpoint, ask: Ask, *, tell: Callable[[LockedDetails], object] | None = None) -> None:
+        """Choose an id, unless the caller has. `tell` hears every two seconds of the wait who is in the way, and of the place in line."""
         self._endpoint = endpoint
         self._ask = ask
+        self._tell = tell
         self.id = ask.id or _new_id()
         self.attempts = 0
         self._begun = 0.0
@@ -148,7 +151,7 @@ class Acquisition:
         self._until = self._begun + self._ask.wait
         while True:
             asked_at = yield from now()
-            wait = min(max(0.0, self._until - asked_at), _SLICE_S)
+            wait = min(max(0.0, self._until - asked_at), self._slice())
             try:
                 response = yield from self._post(wait)
             except UnreachableError as error:
@@ -160,7 +163,13 @@ class Acquisition:
                     return grant
             else:
                 self.is_unsure = False
-                yield from self._refused(response, asked_at)
+                yield from self._refused(response, asked_at, wait)
+
+    def _slice(self) -> float:
+        """How long one request waits at most, in seconds: the answer to each tells how the line stands."""
+        if self._tell is None:
+            return _SLICE_S
+        return _TOLD_EACH_S if self.attempts else _FIRST_TOLD_S
 
     def abandon(self) -> Flow[None]:
         """Whoever asked has gone: give back what may have been granted meanwhile, if it can be done quickly."""
@@ -229,7 +238,7 @@ class Acquisition:
                 return None
             yield from self._pause(outcome.error, outcome.retry_after)
 
-    def _refused(self, response: ClientResponse, asked_at: float) -> Flow[None]:
+    def _refused(self, response: ClientResponse, asked_at: float, wait: float) -> Flow[None]:
         """Return to ask again; else raise."""
         if response.status in _TRY_AGAIN:
             yield from self._pause(refusal(response), retry_seconds(response))
@@ -257,7 +266,11 @@ class Acquisition:
                     attempts=self.attempts,
                 )
             )
-        if answered_at - asked_at < _HELD_LINE_S:  # not let into the line: it is full, or the server is being stopped
+        if self._tell is not None:
+            yield from notify(self._tell, details)
+        if answered_at - asked_at < min(
+            _HELD_LINE_S, wait / 2
+        ):  # not let into the line: it is full, or the server is being stopped
             yield from sleep(min(left, max(0.5, retry_seconds(response)) * _spread()))
 
     def _restart(self, error: Exception) -> None:

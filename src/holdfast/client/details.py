@@ -122,6 +122,17 @@ class LockedDetails(msgspec.Struct, frozen=True, kw_only=True):
         return max(known) if known and len(known) == len(left) else None
 
     @property
+    def place(self) -> str:
+        """The place in line in words, of a request that has one.
+
+        >>> LockedDetails(status=423, position=2, queue_length=3).place
+        'number 2 of 3 in line'
+        """
+        if self.position is None:
+            return ""
+        return f"number {self.position} of {max(self.position, self.queue_length or 0)} in line"
+
+    @property
     def endless(self) -> bool:
         """True where waiting has no end that is known beforehand: a lock without end, or a rule."""
         return self.kind is LockedKind.ADMINISTRATIVE or any(lock.endless for lock in self.locks)

@@ -30,6 +30,7 @@ __all__ = ["Asker", "Wanted"]
 
 _PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 1.0
+_FIRST_SLICE_S: Final = 0.25
 _LEAVING_S: Final = 2.0
 
 
@@ -86,7 +87,8 @@ class Asker:
                 if error.status != 409 or heard_at is None:
                     raise
                 self._id = _new_id()
-            wait = max(0.001, min(until - boottime(), slice_s))
+            # Whoever has been told who is in the way learns soon where in line that leaves him.
+            wait = max(0.001, min(until - boottime(), slice_s if wait else _FIRST_SLICE_S))
 
     def settle(self) -> None:
         """What was acquired has arrived where it is released."""
