@@ -338,6 +338,20 @@ def test_a_response_alone_is_judged_by_what_it_shows():
     assert not any(note.rule in {"L05", "L13", "S01"} for note in report.notes)
 
 
+def test_the_report_says_what_others_make_of_the_response():
+    subjects = {said.subject for said in inspect(example("L04", "passes"), generic=False).behaviour}
+    assert {"requests", "shared cache"} <= subjects
+
+
+def test_httplints_notes_are_among_the_others_and_cost_less():
+    fields = (("Content-Type", "text/plain"), ("Retry-After", "5"), ("Access-Control-Allow-Credentials", "yes, please"))
+    response = ReceivedResponse(status=423, fields=fields, body=b"locked")
+    report = inspect(Exchange(response=response, received_at=NOW))
+    assert report.generic is Generic.PRESENT
+    assert any(note.rule.startswith("httplint:") for note in report.notes)
+    assert all(cost.points <= 10 for cost in report.costs if cost.rule.startswith("httplint:"))
+
+
 def test_the_generic_notes_can_be_left_out():
     report = inspect(example("L04", "passes"), generic=False)
     assert report.generic is Generic.OFF

@@ -149,6 +149,11 @@ def test_foreign_xml_is_a_warning_to_webdav_methods_and_nothing_to_others():
     assert levels("L02", answer("<error>locked</error>", method="PUT", fields=(("DAV", "1, 2"),))) == ["bad"]
 
 
+def test_lock_discovery_is_no_error():
+    """Some answer a LOCK that lost with the property; whoever asked, clients look for the error."""
+    assert levels("L02", answer('<D:prop xmlns:D="DAV:"><D:lockdiscovery/></D:prop>', method=None)) == ["warn"]
+
+
 @pytest.mark.parametrize("code", [SUBMITTED, CONFLICTING, SUBMITTED + "<X:own/>"])
 def test_a_right_root_is_right(code):
     assert levels("L02", answer(error(code))) == []
@@ -444,6 +449,11 @@ def test_a_dav_error_of_any_status_is_called_xml():
     assert levels("L12", answer(error("<D:propfind-finite-depth/>"), 403, content_type="text/html")) == ["bad"]
     assert levels("L12", answer("<html><body/></html>", content_type="text/html")) == []
     assert levels("L12", answer("<x/>", 404, content_type="text/plain")) == []
+
+
+def test_xml_of_an_api_is_its_own_affair():
+    assert levels("L12", answer("<Error/>", content_type="text/plain", method="PUT")) == []
+    assert levels("L12", answer("<Error/>", content_type="text/plain", method="MKCOL")) == ["bad"]
 
 
 PAGE = "<!doctype html><title>Locked</title>"

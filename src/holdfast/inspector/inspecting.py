@@ -19,14 +19,16 @@ from typing import Final
 
 import msgspec
 
+from holdfast.inspector.behaviour import Statement, behaviour
 from holdfast.inspector.exchange import Exchange
+from holdfast.inspector.generic import generic_notes
 from holdfast.inspector.inspected import Inspected
 from holdfast.inspector.notes import Finding, Level, Note, Rule, note_of
 from holdfast.inspector.rules import RULES
 
 __all__ = ["PRICES", "Cost", "Generic", "Report", "RuleFailure", "findings_of", "inspect"]
 
-PRICES: Final = {Level.BAD: 25, Level.WARN: 8, Level.INFO: 1, Level.GOOD: 0}
+PRICES: Final = {Level.BAD: 25, Level.WARN: 8, Level.INFO: 2, Level.GOOD: 0}
 """What a rule takes from the 100 points, once, by the worst that it found."""
 
 _GENERIC_PRICES: Final = {Level.BAD: 10, Level.WARN: 3, Level.INFO: 0, Level.GOOD: 0}
@@ -75,6 +77,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     score: int
     costs: tuple[Cost, ...]
+    behaviour: tuple[Statement, ...]
     generic: Generic
     failures: tuple[RuleFailure, ...] = ()
 
@@ -107,7 +110,9 @@ def inspect(exchange: Exchange, *, now: datetime | None = None, generic: bool = 
             failures.append(RuleFailure(one.id, f"{type(error).__name__}: {error}"))
     state = Generic.OFF
     if generic:
-        state = Generic.ABSENT
+        found = generic_notes(inspected)
+        state = Generic.ABSENT if found is None else Generic.PRESENT
+        notes += found or ()
     notes.sort(key=lambda note: (_ORDER[note.level], note.rule.startswith(_GENERIC), note.rule))
     costs = tuple(_costs(notes))
     request, response = exchange.request, exchange.response
@@ -121,6 +126,7 @@ def inspect(exchange: Exchange, *, now: datetime | None = None, generic: bool = 
         counts={level.value: sum(note.level is level for note in notes) for level in Level},
         score=max(0, 100 - sum(cost.points for cost in costs)),
         costs=costs,
+        behaviour=behaviour(inspected),
         generic=state,
         failures=tuple(failures),
     )

@@ -30,6 +30,7 @@ from holdfast.inspector.davbody import (
 )
 from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected, Unreadable
 from holdfast.inspector.notes import Finding, Level, rfc, rule
+from holdfast.wire.davxml import DAV
 from holdfast.wire.sentences import clean
 from holdfast.wire.xmlread import Element
 
@@ -101,7 +102,7 @@ def error_is_the_root(inspected: Inspected) -> Iterator[Finding]:
     shown = f"{_shown(root)} in {_namespace(root)}"
     if any(item.name in LOCK_CONDITIONS for item in within(root)) or _is_almost_dav(root, inspected):
         yield Finding(f"The root is {shown}, so no client finds the code in it; it must be error in DAV:", "body")
-    elif inspected.method in WEBDAV_METHODS:
+    elif inspected.method in WEBDAV_METHODS or root.namespace == DAV:
         yield Finding(f"The root is {shown}; a WebDAV client looks for error in DAV:", "body", Level.WARN)
 
 

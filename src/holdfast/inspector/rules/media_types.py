@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.inspector.davbody import xml_root
+from holdfast.inspector.davbody import is_webdav, xml_root
 from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.davxml import DAV
@@ -39,7 +39,7 @@ def xml_is_called_xml(inspected: Inspected) -> Iterator[Finding]:
     root = xml_root(inspected)
     if root is None or root.name.lower() == "html":
         return
-    if not (inspected.status == 423 or (root.namespace == DAV and root.name in {"error", "multistatus"})):
+    if root.namespace != DAV and not (inspected.status == 423 and is_webdav(inspected)):
         return
     media_type = inspected.response.media_type
     if media_type not in _XML:
