@@ -85,10 +85,10 @@ def wait(
 ) -> int:
     """Wait until nobody holds TARGET: a file of this machine, or what is at a URL.
 
-    On a terminal it shows who is in the way meanwhile, and how many wait in line
-    for it. That nobody holds it is true
-    at this moment only: to have it for yourself, let `holdfast lock` stand in line,
-    or `holdfast run`. Exit codes: 0 it is free, 1 the time is over, 2 a mistake.
+    On a terminal it shows who is in the way meanwhile, and how many wait in line for
+    it. That nobody holds it is true at this moment only: to have it for yourself, let
+    `holdfast lock` stand in line, or `holdfast run`. Exit codes: 0 it is free, 1 the
+    time is over, 2 a mistake.
 
     For example:
 
