@@ -27,7 +27,8 @@ def is_well(edge: Edge) -> bool:
 
 BROKEN = {
     "no request at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", {400, 501}),
-    "a method nobody knows": (b"BREW /dav/x HTTP/1.1\r\nHost: x\r\n\r\n", {400, 501}),
+    "a method that is no token": (b"BR(W /dav/x HTTP/1.1\r\nHost: x\r\n\r\n", {400, 501}),
+    "a method that is too long": (b"B" * 33 + b" /dav/x HTTP/1.1\r\nHost: x\r\n\r\n", {400, 501}),
     "HTTP/0.9": (b"GET /dav/x\r\n\r\n", {400}),
     "HTTP/2 without a preface": (b"GET /dav/x HTTP/2.0\r\n\r\n", {400}),
     "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 501}),

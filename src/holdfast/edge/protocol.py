@@ -28,6 +28,7 @@ from holdfast.edge.connection import EdgeConnection, Mode, Phase, connection_fie
 from holdfast.edge.cycle import Arrival, Cycle, failure_of
 from holdfast.edge.heads import BODILESS, HeadError, body_length, encode_head, problem
 from holdfast.edge.holding import HeldAnswer, unkept
+from holdfast.edge.methods import MOST_BYTES, PARSED, new_parser, open_request, refused_request
 from holdfast.edge.parking import Parked
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import SMALL_BYTES, TruncatedError, close_body, read_small
@@ -59,6 +60,8 @@ _NOWHERE: Final = _Nowhere()
 class HoldfastProtocol(EdgeConnection):
     """Give uvicorn a subclass made by `protocol_class`, which sets `runtime`."""
 
+    parser: httptools.HttpRequestParser | None
+
     def __init__(
         self,
         config: Config,
@@ -79,6 +82,8 @@ class HoldfastProtocol(EdgeConnection):
         self._may_be_large = False
         self._without_upgrade = b""
         self._upgrade: Fields = []
+        self._opening = b""
+        self._method = ""
         self._head_came = False
         self._body_came = False
         self._parts: list[bytes] = []
@@ -97,6 +102,13 @@ class HoldfastProtocol(EdgeConnection):
             self._drain(len(data))
             return
         before = self._phase
+        is_start = before is _IDLE or self._opening != b""
+        if is_start:
+            space = data.find(b" ", 0, MOST_BYTES)
+            if self._opening or space == -1 or data[:space] not in PARSED:
+                data = self._open(data)
+                if not data:
+                    return
         self._may_be_large = len(data) > self._head_bytes or before is not _IDLE
         self._head_came = self._body_came = False
         waiting: list[bytes | memoryview] = [data]
@@ -105,12 +117,36 @@ class HoldfastProtocol(EdgeConnection):
             try:
                 parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
+                is_start = False
                 waiting += self._without(upgrade, piece)
             except httptools.HttpParserError as error:
-                self._bad_bytes(error)
-                return
+                again = self._read_again(error, cast("bytes", piece)) if is_start else None
+                if again is None:
+                    self._bad_bytes(error)
+                    return
+                self.parser = parser = new_parser(self)
+                waiting += again
         if self._phase is not _IDLE:
             self._count_unparsed(len(data), before)
+
+    def _open(self, data: bytes) -> bytes:
+        """What the parser is to see of `data`, with which a request begins, or goes on within its method."""
+        data, kept, self._method = open_request(self._opening + data)
+        if kept and not self._opening:
+            self._phase = _HEAD
+            self._since = self._sweep.now
+        self._opening = kept
+        return data
+
+    def _read_again(self, error: httptools.HttpParserError, piece: bytes) -> list[bytes] | None:
+        """What is left to be parsed of `piece`, which begins between two requests; None where the error stands."""
+        if self._deaf or not isinstance(error, httptools.HttpParserInvalidMethodError):
+            return None
+        opening = refused_request(piece)
+        if opening is None:
+            return None
+        self._opening, self._method = opening.kept, opening.method
+        return [opening.parsed] if opening.parsed else []
 
     def _without(self, upgrade: httptools.HttpParserUpgrade, piece: bytes | memoryview) -> list[bytes | memoryview]:
         """What is to be parsed, last part first, as if no upgrade were asked for (RFC 9110 7.8 lets a server ignore it).
@@ -125,12 +161,14 @@ class HoldfastProtocol(EdgeConnection):
         return [rest, head] if rest else [head]
 
     def _bad_bytes(self, error: httptools.HttpParserError) -> None:
+        if self._deaf:
+            return  # it is behind what was refused already
         cause = error.__context__
         if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
             logger.error("a parser callback failed", exc_info=cause)
             self._refuse(problem(500, "The server failed to read this request; its log says more."))
         elif isinstance(error, httptools.HttpParserInvalidMethodError):
-            self._refuse(problem(501, "The method is not known here."))
+            self._refuse(problem(501, "This is no method that can be read here."))
         else:
             self._refuse(problem(400, "This is not a well-formed HTTP/1.1 request."))
 
@@ -156,8 +194,9 @@ class HoldfastProtocol(EdgeConnection):
         self.url = b""
         self.headers = []
         self._unparsed = 0
-        self._phase = _HEAD
-        self._since = self._sweep.now
+        if self._phase is not _HEAD:  # else its first bytes came before, see `_open`
+            self._phase = _HEAD
+            self._since = self._sweep.now
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field."""
@@ -166,6 +205,7 @@ class HoldfastProtocol(EdgeConnection):
     def on_headers_complete(self) -> None:
         """The head is here: choose who gets the request."""
         fields, self.headers = self.headers, _NOWHERE
+        method, self._method = self._method, ""
         self._phase = _BODY
         self._head_came = True
         self._since = self._sweep.now
@@ -174,12 +214,12 @@ class HoldfastProtocol(EdgeConnection):
             self._mode = _IGNORED
             return
         try:
-            self._begin(fields)
+            self._begin(fields, method)
         except BadRequestError as error:
             self._mode = _IGNORED
             self._refuse(problem(error.status, str(error)))
 
-    def _begin(self, fields: Fields) -> None:
+    def _begin(self, fields: Fields, method: str) -> None:
         url = self.url
         if len(fields) > self._head_fields:
             raise BadRequestError(431, f"There are more than {self._head_fields} fields.")
@@ -187,7 +227,8 @@ class HoldfastProtocol(EdgeConnection):
             raise BadRequestError(431, "The request line and fields are too large.")
         parser = self.parser
         assert parser is not None
-        method = parser.get_method().decode("ascii")
+        parsed = parser.get_method()
+        method = method or parsed.decode("ascii")
         target, query = split_target(method, url)
         if self._upgrade:
             fields += self._upgrade
@@ -197,7 +238,8 @@ class HoldfastProtocol(EdgeConnection):
         if b"upgrade" in known and parser.should_upgrade():
             lines = [b"%b: %b\r\n" % field for field in fields if field[0] != b"upgrade"]
             version = parser.get_http_version().encode("ascii")
-            self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (method.encode("ascii"), url, version, b"".join(lines))
+            self._without_upgrade = b"%b %b HTTP/%b\r\n%b\r\n" % (parsed, url, version, b"".join(lines))
+            self._method = method
             self._upgrade = [field for field in fields if field[0] == b"upgrade"]
             self._mode = _IGNORED
             return
@@ -209,7 +251,7 @@ class HoldfastProtocol(EdgeConnection):
         face = self._route(method, target)
         if face is None:
             self._last = not keep
-            self._to_asgi(fields, headers, f"{target}?{query}" if query else target)
+            self._to_asgi(method, fields, headers, f"{target}?{query}" if query else target)
             return
         length = body_length_of(headers)
         expects = b"expect" in known and _expects_continue(headers) and not http10
@@ -228,7 +270,7 @@ class HoldfastProtocol(EdgeConnection):
             arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
             self._go_cold(Cycle(self, arrival, request, face))
 
-    def _to_asgi(self, fields: Fields, headers: Headers, target: str) -> None:
+    def _to_asgi(self, method: str, fields: Fields, headers: Headers, target: str) -> None:
         """Let uvicorn do as it would have done with a `target` in origin form; it fails at some in absolute form."""
         self._mode = _ASGI
         super().on_message_begin()
@@ -237,6 +279,7 @@ class HoldfastProtocol(EdgeConnection):
         self.scope["headers"] = fields
         self.expect_100_continue = _expects_continue(headers)
         super().on_headers_complete()
+        self.scope["method"] = method  # the application is called later
         self.headers = _NOWHERE
         if self._standing is not None:
             self.pause_behind()
