@@ -4,9 +4,11 @@ import { el, fill } from "./dom.js";
 
 const MOST_SHOWN = 65536;
 const TICK_MS = 250;
+// What is said to browsers about scripts of other sites: last, for it says nothing of the status.
+const ABOUT_BROWSERS = /^(access-control-|content-security-policy$|cross-origin-|timing-allow-origin$)/;
 
 /**
- * @typedef {{status: number, phrase: string, tookMs: number, fields: [string, string][], text: string, retryAfter: string | null, hidden: string}} Answer
+ * @typedef {{status: number, phrase: string, tookMs: number, fields: [string, string][], text: string, retryAfter: string | null, remark: string | Node}} Answer
  */
 
 let ticking = 0;
@@ -22,12 +24,19 @@ export function showAnswer(place, answer) {
     el("p", { class: `status-line class-${Math.floor(answer.status / 100)}` },
       el("span", { class: "code" }, String(answer.status)), answer.phrase,
       el("small", {}, `${Math.round(answer.tookMs)} ms`)),
-    answer.hidden ? el("p", { class: "waiting" }, answer.hidden) : null,
+    answer.remark ? el("p", { class: "waiting" }, answer.remark) : null,
     countdown(answer),
     answer.fields.length ? el("h3", {}, "Fields") : null,
-    answer.fields.length ? el("pre", { tabindex: "0" }, el("code", {}, answer.fields.map(([name, value]) => `${name}: ${value}`).join("\n"))) : null,
+    answer.fields.length ? el("pre", { tabindex: "0" }, el("code", {}, fieldLines(answer.fields))) : null,
     shown ? el("h3", {}, "Body") : null,
     shown ? el("pre", { tabindex: "0" }, el("code", {}, shown)) : null);
+}
+
+/** @param {[string, string][]} fields */
+function fieldLines(fields) {
+  const isLast = ([name]) => ABOUT_BROWSERS.test(name);
+  const ordered = [...fields.filter((field) => !isLast(field)), ...fields.filter(isLast)];
+  return ordered.map(([name, value]) => `${name}: ${value}`).join("\n");
 }
 
 /**

@@ -73,10 +73,16 @@ function remember(status) {
   while (list.children.length > MOST_REMEMBERED) list.firstElementChild.remove();
 }
 
-/** @param {Response} response */
-function hiddenPart(response) {
-  if (response.type !== "opaqueredirect") return "";
-  return "A browser shows scripts nothing of a redirect but that there was one. The line for curl shows all of it.";
+/**
+ * What is to be said of an answer that cannot be seen, or is none of the simulator's.
+ * @param {Response} response
+ */
+function remarkOn(response) {
+  if (response.type === "opaqueredirect") return "A browser shows scripts nothing of a redirect but that there was one. The line for curl shows all of it.";
+  if (response.headers.has("X-Simulated")) return "";
+  if (response.status !== 401) return "Nothing is simulated here: the server itself refuses the request, and the body says why.";
+  const login = `/login?${new URLSearchParams({ next: location.pathname + location.search })}`;
+  return el("span", {}, "The simulator answers those who are known to this server. ", el("a", { href: login }, "Log in"));
 }
 
 async function send() {
@@ -95,7 +101,7 @@ async function send() {
     const status = isHidden ? Number(form.elements.namedItem("code").value) : response.status;
     showAnswer(place, {
       status, phrase: phraseOf(status), tookMs: performance.now() - began, fields: [...response.headers], text,
-      retryAfter: response.headers.get("Retry-After"), hidden: hiddenPart(response),
+      retryAfter: response.headers.get("Retry-After"), remark: remarkOn(response),
     });
     remember(status);
   } catch (error) {

@@ -162,7 +162,7 @@ def _body(info: StatusInfo) -> str:
         return "Never has one."
     if info.content is None:
         return "What the method is about."
-    return f"{info.content.requirement.value.capitalize()}: {info.content.sentence}"
+    return info.content.sentence
 
 
 @lru_cache(maxsize=1)
