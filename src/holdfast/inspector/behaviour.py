@@ -56,6 +56,7 @@ _HTTPX_RETRIES_STATUSES: Final = frozenset({429, 502, 503, 504})
 _CURL_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 _RCLONE_STATUSES: Final = frozenset({423, 425, 429, 500, 502, 503, 504, 509})
 _SAFE: Final = frozenset({"", "GET", "HEAD", "OPTIONS", "PROPFIND", "TRACE"})
+_MAX_SENTENCE: Final = 600
 _OFFICE_PREFIX: Final = "589838;"
 
 
@@ -84,7 +85,8 @@ def behaviour(inspected: Inspected) -> tuple[Statement, ...]:
     >>> next(found.sentence for found in behaviour(Inspected(exchange)) if found.subject == "requests")
     'It returns the 423 as it is, once; only raise_for_status() makes an error of it.'
     """
-    return (*_caches(inspected), *_programs(inspected), *_people(inspected))
+    found = (*_caches(inspected), *_programs(inspected), *_people(inspected))
+    return tuple(msgspec.structs.replace(one, sentence=clean(one.sentence, _MAX_SENTENCE)) for one in found)
 
 
 def _caches(inspected: Inspected) -> Iterator[Statement]:

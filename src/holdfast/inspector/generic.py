@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.inspector.exchange import FieldLine, ReceivedResponse, SentRequest
 from holdfast.inspector.inspected import Inspected
 from holdfast.inspector.notes import Level, Note, Source
+from holdfast.wire.sentences import clean
 
 if TYPE_CHECKING:
     from httplint import HttpRequestLinter, HttpResponseLinter
@@ -24,6 +25,8 @@ __all__ = ["PASSED_OVER", "generic_notes"]
 _PREFIX: Final = "httplint:"
 _FIELD_SUBJECT: Final = re.compile(r"(?:field-|header-)(.+)|content-type")
 _MOST_FED: Final = 1024 * 1024
+_MAX_SUMMARY: Final = 600
+_MAX_LINE: Final = 2000
 _PIECE: Final = 64 * 1024
 _LEVELS: Final = {"good": Level.GOOD, "warning": Level.WARN, "bad": Level.BAD, "info": Level.INFO}
 
@@ -226,7 +229,7 @@ def _plain(
         note = todo.pop()
         todo.extend(reversed(note.subnotes))
         try:
-            summary, why, sources = _text(str(note.summary)), *_prose(str(note.detail))
+            summary, why, sources = clean(str(note.summary), _MAX_SUMMARY), *_prose(str(note.detail))
         except Exception as error:  # noqa: BLE001 - a template of httplint that does not fit its own values
             yield _failure(error)
             continue
@@ -234,7 +237,7 @@ def _plain(
             rule=f"{_PREFIX}{type(note).__name__}",
             level=level_of(_LEVELS[note.level.value]),
             summary=summary,
-            subject=f"{prefix}{_subject(note.subject, names)}".strip(),
+            subject=clean(f"{prefix}{_subject(note.subject, names)}"),
             why=why,
             sources=sources,
         )
@@ -257,10 +260,6 @@ def _subject(subject: str, names: dict[str, str]) -> str:
     return "field " + ", ".join(
         names.get(name, "-".join(part.capitalize() for part in name.split("-"))) for name in fields
     )
-
-
-def _text(text: str) -> str:
-    return " ".join(text.split())
 
 
 class _Prose(HTMLParser):
@@ -287,7 +286,7 @@ class _Prose(HTMLParser):
             self.parts.append("`")
         elif tag == "a" and self._link is not None:
             target, start = self._link
-            self.links.append((target, _text("".join(self.parts[start:]))))
+            self.links.append((target, clean("".join(self.parts[start:]))))
             self._link = None
 
     def handle_data(self, data: str) -> None:
@@ -299,6 +298,6 @@ def _prose(markup: str) -> tuple[str, tuple[Source, ...]]:
     prose = _Prose()
     prose.feed(markup)
     prose.close()
-    lines = (line.strip() for line in "".join(prose.parts).split("\n"))
+    lines = (clean(line, _MAX_LINE) for line in "".join(prose.parts).split("\n"))
     links = dict.fromkeys((target, title) for target, title in prose.links if target.startswith("https://"))
     return "\n".join(line for line in lines if line), tuple(Source(title, "", target) for target, title in links)
