@@ -25,7 +25,9 @@ _OWN_RULES: Final = frozenset({101, 206, 207, 304, 401, 405, 407, 415, 416, 426,
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _OTHER_UNIT: Final = re.compile(r"(?!bytes )[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+", re.IGNORECASE)
 _UNSATISFIED: Final = re.compile(r"bytes \*/[0-9]+")
-_BLOCKED_BY: Final = re.compile(r"rel\s*=\s*(?:\"[^\"]*\bblocked-by\b[^\"]*\"|blocked-by\b)", re.IGNORECASE)
+_BLOCKED_BY: Final = re.compile(
+    r"\brel\s{0,5}=\s{0,5}(?:\"(?:[^\"]*\s)?blocked-by(?:\s[^\"]*)?\"|blocked-by(?![^\s;,]))", re.IGNORECASE
+)
 
 
 def _lacking(inspected: Inspected) -> Iterator[StatusField]:
