@@ -201,6 +201,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, Meta(description="Seconds that requests under way are given to end when the server is stopped.")
     ] = 10.0
 
+    inspect_urls: Annotated[
+        bool,
+        Meta(
+            description="Let whoever may use the server have it ask a URL of the public internet for `/inspect`; "
+            "when off, only responses that are pasted are inspected."
+        ),
+    ] = False
+    inspect_ports: Annotated[
+        tuple[Port, ...], Meta(description="The TCP ports that are asked with `inspect_urls`.")
+    ] = (80, 443)
+
     simulator: Annotated[
         bool, Meta(description="Answer `/api/status`: any status on demand, for whoever may log in; when off: 404.")
     ] = True

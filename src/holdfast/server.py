@@ -34,6 +34,10 @@ from holdfast.faces.api.face import DOCUMENTS, ApiFace
 from holdfast.faces.dashboard.face import DashboardFace
 from holdfast.faces.dashboard.pages import ADDRESSES
 from holdfast.faces.home import home
+from holdfast.faces.inspector.face import API as INSPECTOR
+from holdfast.faces.inspector.face import PAGE as INSPECTOR_PAGE
+from holdfast.faces.inspector.face import InspectorFace
+from holdfast.faces.inspector.inspection import Inspection
 from holdfast.faces.operations import OPERATIONS, OperationsFace
 from holdfast.faces.simulator.face import MOUNT as SIMULATOR
 from holdfast.faces.simulator.face import SimulatorFace, SimulatorLimits
@@ -43,6 +47,7 @@ from holdfast.faces.simulator.sequences import SequenceStates
 from holdfast.faces.webdav.call import FaceSettings, Site, TextLimits
 from holdfast.faces.webdav.face import WebDavFace
 from holdfast.files import Folder
+from holdfast.inspector.addresses import AddressGuard
 from holdfast.listening import base_url, bind
 from holdfast.live.feed import Feed
 from holdfast.live.line import WaitingLine
@@ -76,6 +81,7 @@ _LABELS: Final = {
     **{address[1:]: "api" for address in DOCUMENTS},
     **{address[1:]: "operations" for address in OPERATIONS},
     SIMULATOR_PAGES[1:]: "simulator",
+    INSPECTOR_PAGE[1:]: "inspector",
 }
 """What the faces are called in the metrics, by the first segment of an address; the others are the dashboard's."""
 
@@ -206,6 +212,8 @@ class Application:
             clock=self.store.clock,
             unknown=identification.answer_unknown,
         )
+        guard = AddressGuard(frozenset(settings.inspect_ports)) if settings.inspect_urls else None
+        inspector = InspectorFace(Inspection(guard), unknown=identification.answer_unknown)
         operations = OperationsFace(
             Readiness(self.store, self.folder, settings.folder),
             self.metrics,
@@ -221,6 +229,7 @@ class Application:
                         if settings.simulator
                         else {}
                     ),
+                    **dict.fromkeys((INSPECTOR, INSPECTOR_PAGE), inspector),
                     "/api": api,
                     **dict.fromkeys(DOCUMENTS, api),
                     **dict.fromkeys(ADDRESSES, dashboard),

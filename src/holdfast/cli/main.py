@@ -16,8 +16,10 @@ from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.completion import completion_of
 from holdfast.cli.documents import edit, get, put
+from holdfast.cli.inspect import inspect
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
+from holdfast.cli.probe import probe
 from holdfast.cli.remote_locks import break_, refresh
 from holdfast.cli.run import USAGE, run
 from holdfast.cli.serve import serve
@@ -69,6 +71,8 @@ app.command(run)
 app.command(get)
 app.command(put)
 app.command(edit)
+app.command(inspect)
+app.command(probe)
 app.command(check)
 app.command(backup)
 app.command(completion_of(app))

@@ -1,0 +1,108 @@
+"""What is asked becomes reports: a text is read, a HAR file taken apart, a URL asked through the guard.
+
+Owns: how much of it one request may have, and how many may be at work at once in this process. Must not know: HTTP's side of the face.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from holdfast.faces.inspector.asked import Asked, RefusedError
+from holdfast.inspector.addresses import AddressGuard
+from holdfast.inspector.connecting import Resolve, resolve
+from holdfast.inspector.exchange import Exchange, SentRequest
+from holdfast.inspector.fetching import FetchError, FetchLimits, fetch
+from holdfast.inspector.har import read_har
+from holdfast.inspector.inspecting import inspect
+from holdfast.inspector.reading import ReadingError, read_exchanges
+from holdfast.inspector.showing import Shown
+
+__all__ = ["LIVE_LIMITS", "Inspection"]
+
+LIVE_LIMITS: Final = FetchLimits(total_s=10.0, most_bytes=1024 * 1024, redirects=5)
+"""What one live request may take."""
+
+_AT_WORK: Final = 4
+_MOST_REPORTS: Final = 50
+_REFUSALS: Final = frozenset({207, *range(400, 600)})
+
+
+class Inspection:
+    """Safe from any thread. With a `guard` URLs are asked; None: they are not."""
+
+    def __init__(
+        self, guard: AddressGuard | None = None, *, look_up: Resolve = resolve, limits: FetchLimits = LIVE_LIMITS
+    ) -> None:
+        """`look_up` tells the addresses of a host."""
+        self._guard = guard
+        self._look_up = look_up
+        self._limits = limits
+        self._live = threading.BoundedSemaphore(_AT_WORK)
+        self._read = threading.BoundedSemaphore(_AT_WORK)
+
+    @property
+    def asks_urls(self) -> bool:
+        """True where URLs are asked."""
+        return self._guard is not None
+
+    def inspect(self, asked: Asked) -> list[Shown]:
+        """The reports. Raises RefusedError: 403, 422, 502 where there is no response, 503 where too many are at work."""
+        if asked.url is not UNSET:
+            with _place(self._live):
+                exchanges = self._asked(asked, asked.url)
+            source = asked.url
+        else:
+            source = "the text" if asked.har is UNSET else "the HAR file"
+            with _place(self._read):
+                exchanges = _read(asked)
+        if len(exchanges) > _MOST_REPORTS:
+            said = f"There are {len(exchanges)} responses; at most {_MOST_REPORTS} are inspected at once. `holdfast inspect` takes more."
+            raise RefusedError(422, said)
+        with _place(self._read):
+            return [Shown(source, inspect(exchange)) for exchange in exchanges]
+
+    def _asked(self, asked: Asked, url: str) -> list[Exchange]:
+        if self._guard is None:
+            raise RefusedError(
+                403, "This server asks no URLs (the setting inspect_urls is off). Paste what curl -i shows."
+            )
+        request = SentRequest(method=asked.method or "GET", url=url, fields=tuple(asked.fields))
+        try:
+            found = fetch(request, limits=self._limits, guard=self._guard, follows=asked.follow, look_up=self._look_up)
+        except FetchError as error:
+            raise RefusedError(502, str(error)) from None
+        return found if asked.all else found[-1:]
+
+
+def _read(asked: Asked) -> list[Exchange]:
+    try:
+        if asked.har is not UNSET:
+            found = read_har(asked.har_bytes())
+            chosen = found if asked.all else [each for each in found if each.response.status in _REFUSALS]
+            if not chosen:
+                said = f"None of the {len(found)} responses is a 207 or of 400 and above; with `all` every one is inspected."
+                raise RefusedError(422, said)
+            return chosen
+        text = "" if asked.response is UNSET else asked.response
+        request = SentRequest(method=asked.method) if asked.method else None
+        found = read_exchanges(text.encode("utf-8", "surrogatepass"), request)
+    except (ReadingError, msgspec.DecodeError, UnicodeError) as error:
+        raise RefusedError(422, str(error)) from None
+    return found if asked.all else found[-1:]
+
+
+@contextmanager
+def _place(places: threading.BoundedSemaphore) -> Generator[None]:
+    """One of the places for work, or a refusal."""
+    if not places.acquire(blocking=False):
+        raise RefusedError(503, "Too many responses are being inspected at the moment.", ("Retry-After", "2"))
+    try:
+        yield
+    finally:
+        places.release()
