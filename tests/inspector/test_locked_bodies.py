@@ -393,6 +393,28 @@ def test_a_code_for_a_lock_goes_with_423():
     assert levels("L09", answer(body, 207)) == ["warn"]
 
 
+def test_a_multistatus_is_looked_for_in_a_207_alone():
+    """mod_dav answers DELETE of a collection with a locked member so."""
+    assert levels("L09", answer(multistatus(RIGHT), 424, method="DELETE")) == ["warn"]
+
+
+def test_a_locked_member_without_a_code_is_warned_of_once():
+    """As wsgidav and mod_dav have it."""
+    body = multistatus(member(LOCKED), member(LOCKED, "<D:href>/d/b</D:href>"))
+    found = notes("L03", answer(body, 207, method="DELETE"))
+    assert [note.level.value for note in found] == ["warn"]
+    assert found[0].summary.startswith("/d/a and 1 more: ")
+    assert levels("L03", answer(multistatus(RIGHT), 207, method="DELETE")) == []
+
+
+def test_the_error_of_a_property_may_stand_at_its_resource():
+    """Section 16: in the propstat or response element, depending on what the condition applies to."""
+    propstat = f"<D:propstat><D:prop><X:p/></D:prop>{LOCKED}</D:propstat>"
+    body = multistatus(member(f"{propstat}<D:error>{SUBMITTED}</D:error>"))
+    exchange = answer(body, 207, method="PROPPATCH")
+    assert [note for rule_id in RULES if rule_id[0] == "L" for note in notes(rule_id, exchange)] == []
+
+
 def test_a_multistatus_in_which_nothing_is_locked_is_left_alone():
     body = multistatus(member("<D:status>404</D:status>", href=""))
     assert all(levels(rule_id, answer(body, 207, method="DELETE")) == [] for rule_id in RULES if rule_id[0] == "L")
@@ -470,11 +492,16 @@ def test_a_page_is_wrong_for_a_program(method, accept):
 
 @pytest.mark.parametrize(
     ("method", "accept"),
-    [("PUT", None), ("PUT", "*/*"), ("DELETE", "text/html,*/*;q=0.1"), ("LOCK", "text/html"), (None, None)],
+    [("GET", None), ("POST", "*/*"), ("DELETE", "text/html,*/*;q=0.1"), ("LOCK", "text/html"), (None, None)],
 )
 def test_a_page_may_be_right_for_whom_takes_it(method, accept):
     sent = (("Accept", accept),) if accept else ()
     assert levels("L13", answer(PAGE, content_type="text/html", method=method, sent=sent)) == []
+
+
+def test_no_browser_shows_the_page_that_answers_a_put():
+    """Apache sends one to whoever accepts anything."""
+    assert levels("L13", answer(PAGE, content_type="text/html", method="PUT")) == ["info"]
 
 
 def test_a_page_is_known_by_its_beginning_where_it_has_no_type():

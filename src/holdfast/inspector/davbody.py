@@ -124,12 +124,17 @@ def members(inspected: Inspected) -> list[Member]:
         href = next((item.text().strip() for item in children(response, "href")), "")
         errors = children(response, "error")
         error = errors[0] if errors else None
-        lines = [item.text() for item in children(response, "status")] or ([""] if error is not None else [])
+        lines = [item.text() for item in children(response, "status")]
+        if not lines and error is not None and not children(response, "propstat"):
+            lines = [""]
         found += [_member(response, href, line, error, in_propstat=False) for line in lines]
         for propstat in children(response, "propstat"):
             line = next((item.text() for item in children(propstat, "status")), "")
             inner = next(iter(children(propstat, "error")), None)
-            found.append(_member(response, href, line, inner, in_propstat=True))
+            one = _member(response, href, line, inner, in_propstat=True)
+            if inner is None and one.status == 423:  # the error may be about the resource as a whole (section 16)
+                one = msgspec.structs.replace(one, error=error)
+            found.append(one)
     return found
 
 
@@ -138,8 +143,7 @@ def locked_members(inspected: Inspected) -> list[Member]:
     return [
         one
         for one in members(inspected)
-        if one.status == 423
-        or (one.error is not None and any(is_code(item) for item in one.error.elements()))
+        if one.status == 423 or (one.error is not None and any(is_code(item) for item in one.error.elements()))
     ]
 
 
@@ -156,8 +160,8 @@ def error_elements(inspected: Inspected) -> Iterator[tuple[Element, Member | Non
 
 
 def is_about_locks(inspected: Inspected) -> bool:
-    """True for a 423, and for a multistatus in which something is refused as locked."""
-    return inspected.status == 423 or (inspected.status == 207 and bool(locked_members(inspected)))
+    """True for a 423, and for a multistatus in which something is refused as locked, whatever its status."""
+    return inspected.status == 423 or bool(locked_members(inspected))
 
 
 def is_webdav(inspected: Inspected) -> bool:

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from holdfast.client.details import LockedDetails
+from holdfast.core.access import ANONYMOUS
 from holdfast.inspector.davbody import SUBMITTED, conditions, error_elements, hrefs, is_about_locks, is_code
 from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.rfc9110.accept import choose
-from holdfast.wire.sentences import clean
+from holdfast.wire.sentences import clean, holder_text
 from holdfast.wire.xmlread import Element
 
 _SECOND: Final = timedelta(seconds=1)
@@ -34,8 +35,10 @@ _PROBLEM: Final = ("title", "detail")
 def says_who(inspected: Inspected) -> Iterator[Finding]:
     """G01."""
     locked = _refusal(inspected)
-    if locked is not None and locked.holder:
-        yield Finding(f"It says who: {clean(locked.holder, 80)}", "body")
+    for lock in () if locked is None else locked.locks[:1]:
+        name = "" if lock.holder == ANONYMOUS.name else lock.holder
+        if name or lock.owner:
+            yield Finding(f"It says who: {holder_text(name, lock.owner)}", "body")
 
 
 @rule(

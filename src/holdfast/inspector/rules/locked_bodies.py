@@ -22,6 +22,7 @@ from holdfast.inspector.davbody import (
     is_code,
     is_dav,
     is_webdav,
+    locked_members,
     path_of,
     split_href,
     top_error,
@@ -118,6 +119,11 @@ def error_is_the_root(inspected: Inspected) -> Iterator[Finding]:
 )
 def has_a_code(inspected: Inspected) -> Iterator[Finding]:
     """L03."""
+    silent = [one for one in locked_members(inspected) if one.error is None]
+    if silent and inspected.status != 423:
+        first = clean(silent[0].href, 120) or "a member"
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        yield Finding(f"{first}{more}: refused as locked without an error element that names the code", "body")
     if inspected.status != 423 or not is_webdav(inspected):
         return
     error = top_error(inspected)
@@ -252,7 +258,7 @@ def not_only_custom(inspected: Inspected) -> Iterator[Finding]:
 
 def _codes(inspected: Inspected, name: str) -> Iterator[tuple[Element, Member | None]]:
     """Each code of this name that stands where it belongs, in a 423 or in a multistatus."""
-    if inspected.status not in {423, 207}:
+    if not is_about_locks(inspected):
         return
     for error, member in error_elements(inspected):
         for code in conditions(error):

@@ -21,6 +21,7 @@ _XML: Final = frozenset({"application/xml", "text/xml"})
 _CHARSET: Final = re.compile(r";[ \t]*charset[ \t]*=[ \t]*\"?([A-Za-z0-9._:+-]{1,40})", re.IGNORECASE)
 _DECLARED: Final = re.compile(rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _PAGE: Final = re.compile(rb"\s{0,200}(?:<!doctype html|<html)[\s>]", re.IGNORECASE)
+_OF_PROGRAMS: Final = frozenset({"PUT", "PATCH", "DELETE"})  # links and forms make none of these
 _PAGES: Final = ("text/html", "application/xhtml+xml")
 
 
@@ -82,6 +83,9 @@ def no_page_for_programs(inspected: Inspected) -> Iterator[Finding]:
         )
     elif inspected.method in WEBDAV_METHODS and not named:
         yield Finding(f"{inspected.method} is answered with an HTML page that it did not ask for", "field Content-Type")
+    elif inspected.method in _OF_PROGRAMS and not named:
+        said = f"{inspected.method} is answered with an HTML page; no browser shows a page for it"
+        yield Finding(said, "field Content-Type", Level.INFO)
 
 
 def _name_of(charset: str) -> str:

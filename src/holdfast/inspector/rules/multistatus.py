@@ -78,10 +78,10 @@ def href_is_usable(inspected: Inspected) -> Iterator[Finding]:
 def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
     """L09."""
     root = xml_root(inspected)
-    if inspected.status != 207 or root is None:
+    if root is None:
         return
     if not is_dav(root, "multistatus"):
-        if any(is_dav(item, name) for item in within(root) for name in LOCK_CONDITIONS):
+        if inspected.status == 207 and any(is_dav(item, name) for item in within(root) for name in LOCK_CONDITIONS):
             yield Finding(f"The 207's root is {clean(root.name, 60)}, not multistatus in DAV:", "body")
         return
     placed = {id(code) for error in _errors_in_place(root) for code in conditions(error)}
@@ -89,6 +89,9 @@ def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
         if any(is_dav(item, name) for name in LOCK_CONDITIONS) and id(item) not in placed:
             yield Finding(f"{item.name} does not stand in the error element of a response or propstat", "body")
     locked = locked_members(inspected)
+    if locked and inspected.status not in {207, 423}:
+        said = f"A multistatus is sent with the status {inspected.status}; clients look for one in a 207 alone"
+        yield Finding(said, "status", Level.WARN)
     counted = Counter(href for href in (_href_of(item) for item in children(root, "response")) if href)
     for one in locked:
         about = clean(one.href, 120) if one.href else "a response without href"
@@ -116,7 +119,7 @@ def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
 )
 def delete_lists_no_424(inspected: Inspected) -> Iterator[Finding]:
     """L10."""
-    if inspected.method != "DELETE" or inspected.status != 207 or not locked_members(inspected):
+    if inspected.method != "DELETE" or not locked_members(inspected):
         return
     dependent = [one.href for one in members(inspected) if one.status == 424]
     if dependent:
