@@ -224,11 +224,9 @@ class Application:
             route=mounted(
                 {
                     MOUNT.text: webdav,
-                    **(
-                        {SIMULATOR: simulator, SIMULATOR_PAGES: PagesFace(beside_dashboard=True)}
-                        if settings.simulator
-                        else {}
-                    ),
+                    **({SIMULATOR: simulator} if settings.simulator else {}),
+                    # Without the simulator, too: what is written about each code is of use by itself.
+                    SIMULATOR_PAGES: PagesFace(beside_dashboard=True),
                     **dict.fromkeys((INSPECTOR, INSPECTOR_PAGE), inspector),
                     "/api": api,
                     **dict.fromkeys(DOCUMENTS, api),
