@@ -20,6 +20,7 @@ from holdfast.wire.sentences import clean, holder_text
 from holdfast.wire.xmlread import Element
 
 _SECOND: Final = timedelta(seconds=1)
+_LONGEST: Final = timedelta(days=1)
 _SKEW: Final = timedelta(seconds=5)
 _PROBLEM: Final = ("title", "detail")
 
@@ -85,8 +86,10 @@ def says_until(inspected: Inspected) -> Iterator[Finding]:
 )
 def says_when_to_retry(inspected: Inspected) -> Iterator[Finding]:
     """G04."""
-    wait = inspected.retry_after
-    if inspected.status == 423 and wait is not None and wait >= _SECOND:
+    wait, left = inspected.retry_after, _left(inspected)
+    if inspected.status != 423 or wait is None or not _SECOND <= wait <= _LONGEST:
+        return
+    if left is None or wait <= left + _SKEW:
         yield Finding(f"It says when to try again: in {wait // _SECOND} seconds", "field Retry-After")
 
 
