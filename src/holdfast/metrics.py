@@ -38,6 +38,15 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _QUICK_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _WAITS_S: Final = (0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
+_METHODS: Final = frozenset(
+    {
+        *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"),
+    }
+)
+"""Counted by their own names. Any token is a method, so without a list of them whoever asks could make series without end."""
+_OTHER_METHOD: Final = "other"
+
 _TALLY_NAME: Final = "events"
 _SUFFIX: Final = ".json"
 _PAGE: Final = 1000
@@ -85,7 +94,7 @@ class Answers:
 
     def add(self, method: str, status: int, seconds: float | None) -> None:
         """A request was answered, `seconds` after its head had come; None where it had been parked. Loop's thread only."""
-        key = (method, status)
+        key = (method if method in _METHODS else _OTHER_METHOD, status)
         if seconds is None:
             self.parked[key] = self.parked.get(key, 0) + 1
             return

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast.core.access import Grant, Role
 from holdfast.core.paths import ResourcePath
-from holdfast.metrics import Metrics, begin_shared
+from holdfast.metrics import Answers, Metrics, begin_shared
 from holdfast.store.memory import MemoryStore
 from tests.serving import USERS, Client, Served, serving
 
@@ -214,3 +214,11 @@ class TestWorkers:
         assert value(found, f"{name}_bucket", le="10.0") == 3
         assert value(found, f"{name}_bucket", le="+Inf") == value(found, f"{name}_count") == 4
         assert value(found, f"{name}_sum") == pytest.approx(100.00315)
+
+
+def test_methods_that_nobody_knows_share_one_series() -> None:
+    answers = Answers()
+    for number in range(1000):
+        answers.add(f"FROB-{number}", 405, 0.01)
+    answers.add("LOCK", 200, 0.01)
+    assert set(answers.cells) == {("other", 405), ("LOCK", 200)}
