@@ -72,12 +72,14 @@ def run_probes(
     probes: Sequence[Probe] | None = None,
     limit_s: float = DEFAULT_LIMIT_S,
     on_result: OnResult | None = None,
+    on_leftover: Callable[[str], None] | None = None,
     transport: Transport | None = None,
     pace: Pace | None = None,
 ) -> ServerReport:
     """Run the probes (all of them by default) below `url`, within `limit_s` seconds, and clean up.
 
-    Raises UnusableServerError where no probe can even begin. KeyboardInterrupt passes through, after the cleaning.
+    `on_leftover` is told what could not be taken away again. Raises UnusableServerError where no probe can even begin.
+    KeyboardInterrupt passes through, after the cleaning.
     """
     assert catalogue  # its import fills the table
     session = Session(url, transport or HttpTransport(url), pace or RealPace(), limit_s)
@@ -87,6 +89,9 @@ def run_probes(
     try:
         return run.report(url)
     finally:
+        if on_leftover is not None:
+            for sentence in run.leftovers:
+                on_leftover(sentence)
         session.transport.release()
 
 
@@ -109,18 +114,18 @@ class _Run:
         self.results: dict[str, ProbeResult] = {}
         self.top = f"{session.base}holdfast-probe-{secrets.token_hex(4)}/"
         self.survey = Survey(second=second)
+        self.leftovers: list[str] = []
 
     def report(self, url: str) -> ServerReport:
         """Survey, run, clean."""
         started_at, began = datetime.now(UTC), self.session.pace.now()
-        leftovers: list[str] = []
         hall = Room(self.session, _NO_PROBE, self.top, self.first, self.second)
         try:
             self._survey(hall)
             self._run_all()
         finally:
             self.session.stopping.set()
-            leftovers += self._leave(hall)
+            self.leftovers = self._leave(hall)
         return ServerReport(
             url=url,
             server=self.survey.server,
@@ -130,7 +135,7 @@ class _Run:
             seconds=round(self.session.pace.now() - began, 2),
             results=tuple(self.results[one.id] for one in self.probes if one.id in self.results),
             notes=tuple(self.survey.notes),
-            leftovers=tuple(leftovers),
+            leftovers=tuple(self.leftovers),
         )
 
     # -- before ------------------------------------------------------------------------------------------------------

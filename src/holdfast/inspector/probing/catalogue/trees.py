@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
 from holdfast.inspector.probing.probe import UndecidedError, probe
-from holdfast.inspector.probing.reply import path_of
+from holdfast.inspector.probing.reply import Reply, path_of
 from holdfast.inspector.probing.room import Held, Room
 
 __all__ = [
@@ -24,17 +24,18 @@ def _tree(room: Room) -> tuple[str, Held]:
     return coll, room.creator.held(room.document("collection/inner/member.txt"))
 
 
-def _still_there(room: Room, held: Held, method: str) -> None:
+def _kept(room: Room, held: Held, reply: Reply, what: str) -> None:
+    """Expect that it was refused, and that the locked member is still there; `what` says what was done to the tree."""
+    room.refused(reply, f"{what} although somebody has locked a member of it")
     is_whole = room.content(held.path) == b"as it was"
-    room.expect(is_whole, f"{method} of a tree has taken away the locked member")
+    room.expect(is_whole, f"the locked member is gone, and {reply.request.method} was answered {reply.status}", reply)
 
 
 @probe(Level.BAD, rfc(4918, "9.6.1"))
 def delete_tree(room: Room) -> None:
     """DELETE of a tree leaves a member that somebody has locked, and what is above it."""
     coll, held = _tree(room)
-    room.refused(room.other.delete(coll), "a tree was deleted although somebody has locked a member of it")
-    _still_there(room, held, "DELETE")
+    _kept(room, held, room.other.delete(coll), "a tree was deleted")
 
 
 @probe(Level.WARN, rfc(4918, "9.6.1"))
@@ -54,10 +55,7 @@ def delete_tree_status(room: Room) -> None:
 def move_tree(room: Room) -> None:
     """MOVE of a tree leaves a member that somebody has locked."""
     coll, held = _tree(room)
-    room.refused(
-        room.other.move(coll, room.path("moved/")), "a tree was moved although somebody has locked a member of it"
-    )
-    _still_there(room, held, "MOVE")
+    _kept(room, held, room.other.move(coll, room.path("moved/")), "a tree was moved")
 
 
 @probe(Level.BAD, rfc(4918, "9.8.4"))
@@ -66,8 +64,7 @@ def copy_over_tree(room: Room) -> None:
     coll, held = _tree(room)
     source = room.collection("source")
     for method, act in (("COPY", room.other.copy), ("MOVE", room.other.move)):
-        room.refused(act(source, coll), f"{method} replaced a tree although somebody has locked a member of it")
-        _still_there(room, held, f"{method} onto")
+        _kept(room, held, act(source, coll), f"{method} replaced a tree")
 
 
 @probe(Level.BAD, rfc(4918, "7.5"))
