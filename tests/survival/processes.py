@@ -47,9 +47,10 @@ class ServerProcess:
         state: Path | None = None,
         users: tuple[str, ...] = USERS,
         environment: Mapping[str, str] | None = None,
+        port: int = 0,
     ) -> Self:
         """Serve `folder`; returns once it answers."""
-        command = [sys.executable, "-m", "holdfast", "serve", str(folder), "--port", "0", *flags]
+        command = [sys.executable, "-m", "holdfast", "serve", str(folder), "--port", str(port), *flags]
         if state is not None:
             command += ["--state", str(state)]
         for name in users:

@@ -1,9 +1,10 @@
 """Several `holdfast run` of one name at once, over and over, while something stops and kills them at random; as a process.
 
-    python -m tests.survival.run_arena URL FOLDER SECONDS SEED [SERVER_PID]
+    python -m tests.survival.run_arena URL FOLDER SECONDS SEED
 
 The witness is the kernel: each command wants flock(2) on one file, without waiting, and whoever does not get it was not alone. The lock is on an
 open file that every child of the command inherits, so a straggler is seen too. And its fencing token must be higher than the last.
+The server is killed and started anew by whoever started this process; FOLDER/server has its process id at each time.
 Nothing of holdfast's is changed but its start: the interpreter is started once, and forked for each run.
 """
 
@@ -52,7 +53,6 @@ class Arena:
     url: str
     folder: Path
     chance: random.Random
-    server: int | None
     runs: dict[int, float] = field(default_factory=dict)
     """Each run's process, and when it is told to end, or looked at again."""
     families: set[int] = field(default_factory=set)
@@ -101,8 +101,8 @@ class Arena:
 
     def harm(self) -> None:
         """One fault: to a run that has had none yet, for two in one run are more than is promised; or to the server."""
-        if self.server is not None and self.chance.random() < 0.03:
-            self.stop(self.server, "server stopped", self.chance.uniform(0.1, 2.0))
+        if self.chance.random() < 0.03:
+            self.stop(int((self.folder / "server").read_text()), "server stopped", self.chance.uniform(0.1, 2.0))
             return
         whole = [pid for pid in self.runs if pid not in self.harmed]
         busy = [pid for pid in whole if len(descendants(pid)) > 1]
@@ -174,7 +174,7 @@ def send(pid: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    url, folder, seconds, seed, *server = sys.argv[1:]
-    arena = Arena(url, Path(folder), random.Random(seed), int(server[0]) if server else None)
+    url, folder, seconds, seed = sys.argv[1:]
+    arena = Arena(url, Path(folder), random.Random(seed))
     arena.go(float(seconds))
     print({kind: arena.faults.count(kind) for kind in sorted(set(arena.faults))})
