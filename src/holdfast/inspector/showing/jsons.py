@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from holdfast.inspector.showing.shown import Shown
 
 __all__ = ["as_builtins", "as_json"]
+
+# Beside what JSON escapes itself: further control characters, marks that turn the direction of writing, surrogates.
+_UNFIT: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def as_builtins(shown: Shown) -> dict[str, Any]:
@@ -19,12 +24,12 @@ def as_builtins(shown: Shown) -> dict[str, Any]:
 
 
 def as_json(shown: Sequence[Shown]) -> str:
-    """`{"reports": [...]}`, always a list, in several lines."""
-    # A lone surrogate has no place in JSON text; a file's name on disk may hold one.
-    document = msgspec.json.encode({"reports": [_sayable(as_builtins(each)) for each in shown]})
-    return msgspec.json.format(document, indent=2).decode() + "\n"
+    """`{"reports": [...]}`, always a list, in several lines; what a terminal would act on is escaped."""
+    text = json.dumps({"reports": [as_builtins(each) for each in shown]}, indent=2, ensure_ascii=False)
+    return _UNFIT.sub(_escaped, text) + "\n"
 
 
-def _sayable(value: dict[str, Any]) -> dict[str, Any]:
-    source = str(value["source"]).encode("utf-8", "replace").decode()
-    return {**value, "source": source}
+def _escaped(match: re.Match[str]) -> str:
+    """The character as JSON can have it anywhere in a string: a lone surrogate is none at all."""
+    code = ord(match[0])
+    return "\\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"

@@ -90,7 +90,7 @@ def _uri(shown: Shown) -> str:
 
 
 def _first_link(sources: Iterable[Source]) -> str:
-    return next((source.link for source in sources if source.link), "")
+    return next((source.link for source in sources if _URL.match(source.link)), "")
 
 
 def _cited(source: Source) -> str:
