@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 
 import pytest
@@ -11,7 +12,8 @@ import trustme
 from holdfast.edge.serve import Tls
 from holdfast.edge.settings import Limits
 from holdfast.wire.exchange import FileRegion, Response
-from tests.edge.tiny import PATIENCE_S, Beats, Broadcast, Edge, Ticket, TinyFace, Uploads, echo, wait_until
+from holdfast.wire.scripts import Cut, Data, Head, Interim, Script, Wait
+from tests.edge.tiny import PATIENCE_S, Beats, Broadcast, Client, Edge, Ticket, TinyFace, Uploads, echo, wait_until
 
 MIB = 1024 * 1024
 
@@ -134,3 +136,16 @@ def test_plain_http_on_a_tls_port_harms_nobody(tls, trusting):
             assert client.is_cut_off()
         with edge.connect(trusting) as client:
             assert client.ask("GET", "/dav/x").status == 200
+
+
+def test_a_script_is_performed_and_its_cut_is_a_reset(tls, trusting):
+    steps = (Interim(103), Head(100), Data(b"half"), Wait(0.02), Cut())
+    face = TinyFace(lambda _: Response(200, [], Script(steps)))
+    with Edge(face, tls=tls) as edge, socket.create_connection(edge.address, timeout=PATIENCE_S) as plain:
+        with Client(trusting.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)) as client:
+            client.request("GET", "/dav/x")
+            assert client.head() == {}
+            assert client.head()["content-length"] == "100"
+            assert client._exactly(4) == b"half"
+            with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):  # the library calls either by the first name
+                client.rest()

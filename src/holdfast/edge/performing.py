@@ -198,7 +198,9 @@ class _Slot:
 
 
 def _is_sound(script: Script) -> bool:
-    """False where the content is not what its framing says: then nothing may follow it on its connection."""
+    """False where the content ends and is not what its framing says: then nothing may follow it on its connection."""
+    if isinstance(script.steps[-1], Cut):
+        return True  # and until then it looks like any other
     for step in script.steps:
         if isinstance(step, MalformedChunk):
             return False
