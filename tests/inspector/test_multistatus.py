@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.inspector.davbody import locked_members, members
 from holdfast.inspector.inspected import Inspected
 from holdfast.inspector.rules import RULES
 from tests.inspector.refusals import LOCKED, SUBMITTED, answer, error, levels, member, multistatus, notes
@@ -86,8 +85,8 @@ def test_424_is_left_out_of_the_answer_to_delete():
 
 def test_members_are_counted_once_for_each_status():
     inspected = Inspected(answer(multistatus(RIGHT, member(PROPSTAT, "<D:href>/d/b</D:href>")), 207))
-    assert [(one.href, one.status, one.in_propstat) for one in members(inspected)] == [
+    assert [(one.href, one.status, one.in_propstat) for one in inspected.members] == [
         ("/d/a", 423, False),
         ("/d/b", 423, True),
     ]
-    assert len(locked_members(inspected)) == 2
+    assert len(inspected.locked_members) == 2

@@ -6,6 +6,7 @@ Must not know: any rule. Nothing here raises for any input: a view that cannot b
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -16,11 +17,12 @@ import msgspec
 from holdfast.client.details import LockedDetails
 from holdfast.client.exchange import ClientResponse, Headers, bounded_body
 from holdfast.client.reading import read_locked
+from holdfast.inspector.davelements import Member, is_code, members_of
 from holdfast.inspector.exchange import Exchange, ReceivedResponse, SentRequest
 from holdfast.wire.rfc9110.dates import parse_http_date
 from holdfast.wire.xmlread import Element, XmlError, XmlLimits, parse_xml
 
-__all__ = ["WEBDAV_METHODS", "Inspected", "Unreadable", "split_url"]
+__all__ = ["WEBDAV_METHODS", "Inspected", "Unreadable", "is_uri_reference", "split_url"]
 
 WEBDAV_METHODS: Final = frozenset({"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"})
 """The methods of RFC 4918: whoever uses one reads DAV:error."""
@@ -28,6 +30,7 @@ WEBDAV_METHODS: Final = frozenset({"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MO
 _MAX_CONTENT: Final = 4 * 1024 * 1024
 _LIMITS: Final = XmlLimits(size_bytes=_MAX_CONTENT, depth=64, nodes=50_000)
 _COMPRESSED: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
+_URI: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _XML_TYPES: Final = frozenset({"application/xml", "text/xml"})
 
 
@@ -39,6 +42,11 @@ def split_url(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def is_uri_reference(text: str) -> bool:
+    """True for a URI or a relative reference (RFC 3986 section 4.1): its characters alone, % only before two hexadecimal digits."""
+    return _URI.fullmatch(text) is not None and split_url(text) is not None
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -128,6 +136,27 @@ class Inspected:
             return parse_xml(self.content, _LIMITS)
         except XmlError as error:
             return Unreadable(str(error))
+
+    @cached_property
+    def root(self) -> Element | None:
+        """The root of the body where that is XML, whatever its Content-Type says; None where it is none, or not at hand."""
+        if not self.has_content or not (self.is_xml or self.content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"):
+            return None
+        return None if isinstance(self.xml, Unreadable) else self.xml
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """What the body says of each member, where it is a DAV:multistatus."""
+        return members_of(self.root)
+
+    @cached_property
+    def locked_members(self) -> tuple[Member, ...]:
+        """The members that are refused as locked: by their status, or by the code in their error."""
+        return tuple(
+            one
+            for one in self.members
+            if one.status == 423 or (one.error is not None and any(is_code(item) for item in one.error.elements()))
+        )
 
     @cached_property
     def json(self) -> Any:

@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 
 from holdfast.client.details import LockedDetails
 from holdfast.core.access import ANONYMOUS
-from holdfast.inspector.davbody import SUBMITTED, conditions, error_elements, hrefs, is_about_locks, is_code
+from holdfast.inspector.davbody import error_elements, is_about_locks
+from holdfast.inspector.davelements import SUBMITTED, conditions, hrefs, is_code
 from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.rfc9110.accept import choose

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.inspector.davbody import (
+from holdfast.inspector.davbody import error_elements, is_about_locks, is_webdav, path_of, top_error
+from holdfast.inspector.davelements import (
     CONFLICTING,
     LOCK_CONDITIONS,
     MATCHES,
     SUBMITTED,
     Member,
     conditions,
-    error_elements,
     hrefs,
-    is_about_locks,
     is_code,
     is_dav,
-    is_webdav,
-    locked_members,
-    path_of,
-    split_href,
-    top_error,
     within,
-    xml_root,
 )
-from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected, Unreadable
+from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected, Unreadable, split_url
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.davxml import DAV
 from holdfast.wire.sentences import clean
@@ -88,7 +81,7 @@ def well_formed(inspected: Inspected) -> Iterator[Finding]:
 )
 def error_is_the_root(inspected: Inspected) -> Iterator[Finding]:
     """L02."""
-    root = xml_root(inspected)
+    root = inspected.root
     if inspected.status != 423 or root is None or root.name.lower() == "html":
         return
     if is_dav(root, "error"):
@@ -119,7 +112,7 @@ def error_is_the_root(inspected: Inspected) -> Iterator[Finding]:
 )
 def has_a_code(inspected: Inspected) -> Iterator[Finding]:
     """L03."""
-    silent = [one for one in locked_members(inspected) if one.error is None]
+    silent = [one for one in inspected.locked_members if one.error is None]
     if silent and inspected.status != 423:
         first = clean(silent[0].href, 120) or "a member"
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
@@ -136,9 +129,7 @@ def has_a_code(inspected: Inspected) -> Iterator[Finding]:
         return
     if inspected.lacks_content:
         yield Finding("The 423 has no body, so it names neither a precondition code nor the locked resource", "body")
-    elif (
-        inspected.has_content and not inspected.is_xml and xml_root(inspected) is None and not _may_want_json(inspected)
-    ):
+    elif inspected.has_content and not inspected.is_xml and inspected.root is None and not _may_want_json(inspected):
         kind = inspected.response.media_type or "no stated type"
         yield Finding(f"The 423 is {clean(kind, 60)}, so a WebDAV client finds no precondition code in it", "body")
 
@@ -275,7 +266,7 @@ def _names_the_request(code: Element, inspected: Inspected) -> bool:
     url = inspected.url
     if url is None:
         return False
-    found = [split_href(href) for href in hrefs(code)]
+    found = [split_url(href) for href in hrefs(code)]
     return any(parts is not None and path_of(parts) == path_of(url) for parts in found)
 
 

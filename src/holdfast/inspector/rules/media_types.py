@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.inspector.davbody import is_webdav, xml_root
+from holdfast.inspector.davbody import is_webdav
 from holdfast.inspector.inspected import WEBDAV_METHODS, Inspected
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.davxml import DAV
@@ -37,7 +37,7 @@ _PAGES: Final = ("text/html", "application/xhtml+xml")
 )
 def xml_is_called_xml(inspected: Inspected) -> Iterator[Finding]:
     """L12."""
-    root = xml_root(inspected)
+    root = inspected.root
     if root is None or root.name.lower() == "html":
         return
     if root.namespace != DAV and not (inspected.status == 423 and is_webdav(inspected)):

@@ -11,29 +11,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.inspector.davbody import (
-    LOCK_CONDITIONS,
-    children,
-    conditions,
-    error_elements,
-    hrefs,
-    is_about_locks,
-    is_dav,
-    is_prefix,
-    locked_members,
-    members,
-    path_of,
-    split_href,
-    within,
-    xml_root,
-)
-from holdfast.inspector.inspected import Inspected
+from holdfast.inspector.davbody import error_elements, is_about_locks, is_prefix, path_of
+from holdfast.inspector.davelements import LOCK_CONDITIONS, children, conditions, hrefs, is_dav, within
+from holdfast.inspector.inspected import Inspected, is_uri_reference, split_url
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.sentences import clean
 from holdfast.wire.xmlread import Element
 
-# Characters of a URI (RFC 3986), with % only before two hexadecimal digits.
-_URI: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _STATUS_LINE: Final = re.compile(r"HTTP/[0-9]+\.[0-9]+ [1-5][0-9]{2}(?: .*)?", re.ASCII | re.DOTALL)
 _DOT_SEGMENT: Final = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -54,7 +38,7 @@ def href_is_usable(inspected: Inspected) -> Iterator[Finding]:
     if not is_about_locks(inspected):
         return
     found = [href for error, _ in error_elements(inspected) for code in conditions(error) for href in hrefs(code)]
-    found += [one.href for one in locked_members(inspected) if one.href]
+    found += [one.href for one in inspected.locked_members if one.href]
     for href in dict.fromkeys(found):
         said = _fault_of_form(href) or _fault_of_place(href, inspected)
         if said:
@@ -77,7 +61,7 @@ def href_is_usable(inspected: Inspected) -> Iterator[Finding]:
 )
 def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
     """L09."""
-    root = xml_root(inspected)
+    root = inspected.root
     if root is None:
         return
     if not is_dav(root, "multistatus"):
@@ -88,7 +72,7 @@ def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
     for item in within(root):
         if any(is_dav(item, name) for name in LOCK_CONDITIONS) and id(item) not in placed:
             yield Finding(f"{item.name} does not stand in the error element of a response or propstat", "body")
-    locked = locked_members(inspected)
+    locked = inspected.locked_members
     if locked and inspected.status not in {207, 423}:
         said = f"A multistatus is sent with the status {inspected.status}; clients look for one in a 207 alone"
         yield Finding(said, "status", Level.WARN)
@@ -119,9 +103,9 @@ def members_are_well_told(inspected: Inspected) -> Iterator[Finding]:
 )
 def delete_lists_no_424(inspected: Inspected) -> Iterator[Finding]:
     """L10."""
-    if inspected.method != "DELETE" or not locked_members(inspected):
+    if inspected.method != "DELETE" or not inspected.locked_members:
         return
-    dependent = [one.href for one in members(inspected) if one.status == 424]
+    dependent = [one.href for one in inspected.members if one.status == 424]
     if dependent:
         more = f" and {len(dependent) - 1} more" if len(dependent) > 1 else ""
         yield Finding(f"DELETE's 207 lists {clean(dependent[0], 120)}{more} as 424 beside what is locked", "body")
@@ -140,11 +124,11 @@ def _href_of(response: Element) -> str:
 
 def _fault_of_form(href: str) -> str:
     """What is wrong with it wherever it comes from; empty where nothing is."""
-    if not _URI.fullmatch(href):
-        return "is not percent-encoded: it holds characters that no URL has"
-    parts = split_href(href)
+    parts = split_url(href)
     if parts is None:
         return "is not a URL"
+    if not is_uri_reference(href):
+        return "is not percent-encoded: it holds characters that no URL has"
     if not parts.scheme and (not parts.path.startswith("/") or parts.netloc):
         return "is neither an absolute path nor a whole URL"
     if parts.scheme in _PORTS and not parts.hostname:
@@ -156,7 +140,7 @@ def _fault_of_form(href: str) -> str:
 
 def _fault_of_place(href: str, inspected: Inspected) -> str:
     """What is wrong with it as an answer to this request; empty where nothing is, or the request's host is not known."""
-    parts, asked = split_href(href), inspected.url
+    parts, asked = split_url(href), inspected.url
     if parts is None or not parts.scheme or asked is None or not asked.hostname:
         return ""
     if parts.scheme not in _PORTS:
@@ -174,7 +158,7 @@ def _fault_of_place(href: str, inspected: Inspected) -> str:
 
 
 def _is_elsewhere(href: str, inspected: Inspected) -> bool:
-    parts = split_href(href)
+    parts = split_url(href)
     if parts is None or inspected.url is None or not inspected.url.path:
         return False
     place = path_of(parts)

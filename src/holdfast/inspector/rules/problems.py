@@ -12,13 +12,12 @@ from itertools import islice
 from typing import Any, Final, cast
 
 from holdfast.client.bodies.prose import Told, told
-from holdfast.inspector.inspected import Inspected, Unreadable, split_url
+from holdfast.inspector.inspected import Inspected, Unreadable, is_uri_reference
 from holdfast.inspector.notes import Finding, Level, rfc, rule
 from holdfast.wire.sentences import clean
 
 _STANDARD: Final = ("type", "title", "status", "detail", "instance")
 _ABOUT_BLANK: Final = "about:blank"
-_URI: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 _EXTENSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{2,}", re.ASCII)
 # Phrases that were changed: the status of RFC 9110 and before.
@@ -126,7 +125,7 @@ def type_fits_title(inspected: Inspected) -> Iterator[Finding]:
             yield Finding(
                 f"The type {missing}, so the title should be the status phrase, not '{shown}'", "member title"
             )
-    elif isinstance(kind, str) and _URI.fullmatch(kind) and kind.startswith("/"):
+    elif isinstance(kind, str) and is_uri_reference(kind) and kind.startswith("/"):
         yield Finding(
             f"The type {clean(kind, 120)} is relative: it is another problem on each host", "member type", Level.INFO
         )
@@ -147,7 +146,7 @@ def type_is_a_uri(inspected: Inspected) -> Iterator[Finding]:
     kind = _problem(inspected).get("type")
     if not isinstance(kind, str) or not kind:
         return
-    if not _URI.fullmatch(kind) or split_url(kind) is None:
+    if not is_uri_reference(kind):
         yield Finding(f"The type '{clean(kind, 120)}' is no URI", "member type")
     elif not _SCHEME.match(kind) and not kind.startswith("/"):
         yield Finding(f"The type '{clean(kind, 120)}' is a relative reference, not a URI", "member type")
@@ -208,7 +207,7 @@ def keeps_to_itself(inspected: Inspected) -> Iterator[Finding]:
     """P07."""
     problem = _problem(inspected)
     instance = problem.get("instance")
-    if isinstance(instance, str) and (not _URI.fullmatch(instance) or split_url(instance) is None):
+    if isinstance(instance, str) and not is_uri_reference(instance):
         yield Finding(f"The instance '{clean(instance, 120)}' is no URI reference", "member instance")
     for name, value in islice(problem.items(), _MAX_MEMBERS):
         if isinstance(value, str) and name not in {"type", "instance"}:
