@@ -135,7 +135,7 @@ def test_a_lock_token_goes_with_a_grant_and_with_what_office_asks_for():
 
 def test_faults_that_the_reader_saw_are_told_as_they_are():
     fault = FramingFault("short-body", "The body ended after 3 of 10 bytes.")
-    assert [finding.summary for finding in found("H10", faults=(fault,))] == [fault.detail]
+    assert [finding.summary for finding in found("H10", faults=(fault,))] == [fault.detail.rstrip(".")]
 
 
 @pytest.mark.parametrize(

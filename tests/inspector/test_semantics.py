@@ -121,7 +121,7 @@ def test_the_owner_is_a_claim_unless_the_server_names_the_holder():
 
 def test_what_is_not_told_is_listed():
     assert found("S07", XML, body=SUBMITTED)[0].summary == (
-        "It is not told who holds the lock, since when, until when and how long to wait."
+        "It is not told who holds the lock, since when, until when and how long to wait"
     )
     assert found("S07", DATE, PROBLEM, body=MINUTE) == []
     assert found("S07", DATE, PROBLEM, body=ENDLESS) == []  # that it has no end is an answer, too

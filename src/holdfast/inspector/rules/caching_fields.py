@@ -34,10 +34,10 @@ def kept_by_caches(inspected: Inspected) -> Iterator[Finding]:
     whose = "Any cache" if is_reusable(shared) else "A browser's cache"
     long = "as long as it guesses" if verdict.reuse_s is None else f"for {verdict.reuse_s:.0f} s"
     if inspected.method:
-        yield Finding(f"{whose} may go on answering “locked” {long}.", "field Cache-Control")
+        yield Finding(f"{whose} may go on answering “locked” {long}", "field Cache-Control")
     else:
         yield Finding(
-            f"If this answers a GET: {whose[0].lower()}{whose[1:]} may go on answering “locked” {long}.",
+            f"If this answers a GET: {whose[0].lower()}{whose[1:]} may go on answering “locked” {long}",
             "field Cache-Control",
             Level.INFO,
         )
@@ -59,7 +59,7 @@ def person_in_caches(inspected: Inspected) -> Iterator[Finding]:
         return
     if locked.holder and not cache_control(inspected).keys() & {"no-store", "private"}:
         yield Finding(
-            "The body names who holds the lock, and neither no-store nor private is sent.", "field Cache-Control"
+            "The body names who holds the lock, and neither no-store nor private is sent", "field Cache-Control"
         )
 
 
@@ -78,7 +78,7 @@ def validators(inspected: Inspected) -> Iterator[Finding]:
         return
     for name in ("ETag", "Last-Modified"):
         if inspected.response.has(name):
-            yield Finding(f"{name} on a 423 names a version of the refusal, not of the resource.", f"field {name}")
+            yield Finding(f"{name} on a 423 names a version of the refusal, not of the resource", f"field {name}")
 
 
 @rule(
@@ -94,4 +94,4 @@ def lock_token(inspected: Inspected) -> Iterator[Finding]:
     """Lock-Token on a refusal; Office's own answers repeat it beside X-MSDAVEXTLockTimeout."""
     response = inspected.response
     if inspected.status >= 400 and response.has("lock-token") and not response.has("x-msdavextlocktimeout"):
-        yield Finding(f"A {inspected.status} has a Lock-Token, as if a lock had been granted.", "field Lock-Token")
+        yield Finding(f"A {inspected.status} has a Lock-Token, as if a lock had been granted", "field Lock-Token")

@@ -45,15 +45,15 @@ def retry_after_form(inspected: Inspected) -> Iterator[Finding]:
     """Seconds as digits, or IMF-fixdate, and one line."""
     values = inspected.response.values("retry-after")
     if len(values) > 1:
-        yield Finding(f"Retry-After is sent {len(values)} times.", "field Retry-After")
+        yield Finding(f"Retry-After is sent {len(values)} times", "field Retry-After")
     for value in values[:1]:
         if value.isascii() and value.isdigit():
             continue
         instant = parse_http_date(value)
         if instant is None:
-            yield Finding(f"Retry-After is neither seconds nor a date: {_quoted(value)}.", "field Retry-After")
+            yield Finding(f"Retry-After is neither seconds nor a date: {_quoted(value)}", "field Retry-After")
         elif render_http_date(instant) != value:
-            yield Finding(f"The date in Retry-After is not an IMF-fixdate: {_quoted(value)}.", "field Retry-After")
+            yield Finding(f"The date in Retry-After is not an IMF-fixdate: {_quoted(value)}", "field Retry-After")
 
 
 @rule(
@@ -71,14 +71,14 @@ def retry_after_sense(inspected: Inspected) -> Iterator[Finding]:
     if wait is None or inspected.status < 400:
         return
     if wait < timedelta(0):
-        yield Finding(f"Retry-After lies {_span(-wait)} in the past.", "field Retry-After")
+        yield Finding(f"Retry-After lies {_span(-wait)} in the past", "field Retry-After")
     elif not wait:
-        yield Finding("Retry-After says to try again at once.", "field Retry-After")
+        yield Finding("Retry-After says to try again at once", "field Retry-After")
     elif inspected.status == 423 and inspected.locked is not None and not inspected.locked.queue_length:
         remaining = inspected.locked.remaining
         if remaining is not None and wait.total_seconds() > remaining + _WELL_BEYOND.total_seconds():
             yield Finding(
-                f"Retry-After asks for {_span(wait)}, but the body says that the lock ends in {remaining:.0f} s.",
+                f"Retry-After asks for {_span(wait)}, but the body says that the lock ends in {remaining:.0f} s",
                 "field Retry-After",
             )
 
@@ -102,10 +102,10 @@ def retry_after_missing(inspected: Inspected) -> Iterator[Finding]:
     remaining = None if locked is None else locked.remaining
     if remaining is not None:
         yield Finding(
-            f"The body says that the lock ends in {remaining:.0f} s, but there is no Retry-After.", "field Retry-After"
+            f"The body says that the lock ends in {remaining:.0f} s, but there is no Retry-After", "field Retry-After"
         )
     else:
-        yield Finding("No Retry-After: a client is not told when to try again.", "field Retry-After")
+        yield Finding("No Retry-After: a client is not told when to try again", "field Retry-After")
 
 
 @rule(
@@ -122,14 +122,14 @@ def date_field(inspected: Inspected) -> Iterator[Finding]:
     values = inspected.response.values("date")
     if not values:
         if 200 <= inspected.status < 500:
-            yield Finding(f"This {inspected.status} has no Date.", "field Date")
+            yield Finding(f"This {inspected.status} has no Date", "field Date")
         return
     if len(values) > 1:
-        yield Finding(f"Date is sent {len(values)} times.", "field Date")
+        yield Finding(f"Date is sent {len(values)} times", "field Date")
         return
     date = inspected.date
     if date is None:
-        yield Finding(f"Date is not an HTTP date: {_quoted(values[0])}.", "field Date")
+        yield Finding(f"Date is not an HTTP date: {_quoted(values[0])}", "field Date")
         return
     received_at = inspected.exchange.received_at
     if received_at is None or inspected.response.has("age"):
@@ -137,7 +137,7 @@ def date_field(inspected: Inspected) -> Iterator[Finding]:
     skew = date - received_at
     if abs(skew) > _SKEW:
         side = "ahead of" if skew > timedelta(0) else "behind"
-        yield Finding(f"The server's clock is {_span(abs(skew))} {side} the one here.", "field Date", Level.WARN)
+        yield Finding(f"The server's clock is {_span(abs(skew))} {side} the one here", "field Date", Level.WARN)
 
 
 @rule(
@@ -153,21 +153,21 @@ def framing(inspected: Inspected) -> Iterator[Finding]:
     """Faults seen while reading, lengths that contradict each other or the body, a body after HEAD."""
     response = inspected.response
     for fault in response.faults:
-        yield Finding(fault.detail, "message")
+        yield Finding(fault.detail.rstrip("."), "message")
     lengths = {part.strip(" \t") for value in response.values("content-length") for part in value.split(",")}
     has_coding = response.has("transfer-encoding")
     if lengths and has_coding and response.version in {"1.0", "1.1"}:
-        yield Finding("Both Content-Length and Transfer-Encoding are sent.", "field Content-Length")
+        yield Finding("Both Content-Length and Transfer-Encoding are sent", "field Content-Length")
     elif has_coding and response.version not in {"1.0", "1.1"}:
-        yield Finding(f"Transfer-Encoding does not exist in HTTP/{response.version}.", "field Transfer-Encoding")
+        yield Finding(f"Transfer-Encoding does not exist in HTTP/{response.version}", "field Transfer-Encoding")
     if len(lengths) > 1:
-        yield Finding("Content-Length is sent with different values.", "field Content-Length")
+        yield Finding("Content-Length is sent with different values", "field Content-Length")
     malformed = [length for length in lengths if not (length.isascii() and length.isdigit())]
     if malformed:
-        yield Finding(f"Content-Length is not a number: {_quoted(malformed[0])}.", "field Content-Length")
+        yield Finding(f"Content-Length is not a number: {_quoted(malformed[0])}", "field Content-Length")
     if inspected.method == "HEAD":
         if response.body:
-            yield Finding("The answer to HEAD has a body.", "body")
+            yield Finding("The answer to HEAD has a body", "body")
     elif len(lengths) == 1 and not malformed and not has_coding and not response.faults:
         yield from _length_found_wrong(inspected, int(next(iter(lengths))[:18]))
 
@@ -182,7 +182,7 @@ def _length_found_wrong(inspected: Inspected, length: int) -> Iterator[Finding]:
     trimmed = body.replace(b"\r\n", b"\n").rstrip(b"\n")
     longest = len(body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")) + 2
     if not len(trimmed) <= length <= longest:
-        yield Finding(f"Content-Length says {length}, but the body has {len(body)} bytes.", "field Content-Length")
+        yield Finding(f"Content-Length says {length}, but the body has {len(body)} bytes", "field Content-Length")
 
 
 @rule(
@@ -206,7 +206,7 @@ def exposed_fields(inspected: Inspected) -> Iterator[Finding]:
     if "retry-after" in exposed or ("*" in exposed and not with_credentials):
         return
     yield Finding(
-        "Scripts of other origins may read this answer, but not its Retry-After.", "field Access-Control-Expose-Headers"
+        "Scripts of other origins may read this answer, but not its Retry-After", "field Access-Control-Expose-Headers"
     )
 
 
@@ -236,7 +236,7 @@ def sniffed_echo(inspected: Inspected) -> Iterator[Finding]:
         return
     named = media_type or "without a Content-Type"
     level = Level.INFO if media_type == "text/html" else Level.WARN  # HTML is HTML with nosniff and without
-    yield Finding(f"The body ({named}) repeats the path, without X-Content-Type-Options: nosniff.", "body", level)
+    yield Finding(f"The body ({named}) repeats the path, without X-Content-Type-Options: nosniff", "body", level)
 
 
 @rule(
@@ -257,7 +257,7 @@ def preferences(inspected: Inspected) -> Iterator[Finding]:
     unasked = sorted(applied - _preference_names(asked))
     if unasked:
         yield Finding(
-            f"Preference-Applied names what the request did not ask for: {_quoted(unasked[0])}.",
+            f"Preference-Applied names what the request did not ask for: {_quoted(unasked[0])}",
             "field Preference-Applied",
         )
     wait = parse_prefer(asked).wait
@@ -266,7 +266,7 @@ def preferences(inspected: Inspected) -> Iterator[Finding]:
         if answered_s is None or answered_s < wait / 2:
             quick = "" if answered_s is None else f", but the answer came after {answered_s:.1f} s"
             yield Finding(
-                f"The request was ready to wait {wait} s{quick}; nothing says that the server did.",
+                f"The request was ready to wait {wait} s{quick}; nothing says that the server did",
                 "field Preference-Applied",
             )
 
@@ -290,14 +290,14 @@ def options_tell(inspected: Inspected) -> Iterator[Finding]:
     allowed = {name.strip().upper() for name in (response.field("allow") or "").split(",")} - {""}
     classes = {name.strip() for name in (response.field("dav") or "").split(",")} - {""}
     if not classes and allowed & {"PROPFIND", "LOCK"}:
-        yield Finding("Allow lists WebDAV's methods, but there is no DAV field.", "field DAV")
+        yield Finding("Allow lists WebDAV's methods, but there is no DAV field", "field DAV")
     if "2" in classes and "1" not in classes:
-        yield Finding("DAV lists class 2 without class 1, which class 2 includes.", "field DAV")
+        yield Finding("DAV lists class 2 without class 1, which class 2 includes", "field DAV")
     missing = [name for name in ("LOCK", "UNLOCK") if name not in allowed]
     if allowed and missing and "2" in classes:
-        yield Finding(f"DAV lists class 2 (locks), but Allow lacks {' and '.join(missing)}.", "field Allow")
+        yield Finding(f"DAV lists class 2 (locks), but Allow lacks {' and '.join(missing)}", "field Allow")
     if classes and "2" not in classes and "LOCK" in allowed:
-        yield Finding("Allow lists LOCK, but DAV does not list class 2.", "field DAV")
+        yield Finding("Allow lists LOCK, but DAV does not list class 2", "field DAV")
 
 
 _PREFERENCE_NAME: Final = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)")

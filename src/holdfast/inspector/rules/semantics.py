@@ -73,7 +73,7 @@ _MISUSES: Final = (
 def read_refused(inspected: Inspected) -> Iterator[Finding]:
     """423 to a method that only reads."""
     if inspected.status == 423 and inspected.method in _READS:
-        yield Finding(f"{inspected.method} was refused with 423, though a write lock does not stop reads.", "status")
+        yield Finding(f"{inspected.method} was refused with 423, though a write lock does not stop reads", "status")
 
 
 @rule(
@@ -95,7 +95,7 @@ def false_condition(inspected: Inspected) -> Iterator[Finding]:
     except IfSyntaxError:
         return
     if all(TokenCondition(NO_LOCK) in item.conditions for item in header.lists):
-        yield Finding("Every list of the If header asks for DAV:no-lock, which never matches: 412, not 423.", "status")
+        yield Finding("Every list of the If header asks for DAV:no-lock, which never matches: 412, not 423", "status")
 
 
 @rule(
@@ -113,7 +113,7 @@ def other_status(inspected: Inspected) -> Iterator[Finding]:
         return
     said = _lock_condition(inspected)
     if said:
-        yield Finding(f"The body says {said}, but the status is {inspected.status}.", "status")
+        yield Finding(f"The body says {said}, but the status is {inspected.status}", "status")
 
 
 def _lock_condition(inspected: Inspected) -> str:
@@ -145,10 +145,10 @@ def before_authentication(inspected: Inspected) -> Iterator[Finding]:
     request = inspected.request
     is_anonymous = request is not None and not any(request.has(name) for name in _CREDENTIALS)
     if inspected.response.has("www-authenticate"):
-        yield Finding("The 423 asks for credentials (WWW-Authenticate): that is a 401, and comes first.", "status")
+        yield Finding("The 423 asks for credentials (WWW-Authenticate): that is a 401, and comes first", "status")
     elif is_anonymous and inspected.locked is not None and inspected.locked.holder:
         yield Finding(
-            "The request had no credentials that show, and the answer names who holds the lock.", "body", Level.INFO
+            "The request had no credentials that show, and the answer names who holds the lock", "body", Level.INFO
         )
 
 
@@ -172,7 +172,7 @@ def shown_token(inspected: Inspected) -> Iterator[Finding]:
             continue
         token = element.text().strip()
         if token and token not in sent:
-            yield Finding("The body shows the token of the lock that is in the way.", "body")
+            yield Finding("The body shows the token of the lock that is in the way", "body")
             return
 
 
@@ -191,7 +191,7 @@ def claimed_owner(inspected: Inspected) -> Iterator[Finding]:
     if inspected.status == 423 and locked is not None:
         lock = next((lock for lock in locked.locks if lock.owner and not lock.holder), None)
         if lock is not None and not any(other.holder for other in locked.locks):
-            yield Finding(f"All that is said of the holder is the client's own text: {_quoted(lock.owner)}.", "body")
+            yield Finding(f"All that is said of the holder is the client's own text: {_quoted(lock.owner)}", "body")
 
 
 @rule(
@@ -210,7 +210,7 @@ def untold(inspected: Inspected) -> Iterator[Finding]:
         return
     missing = _untold(inspected.locked)
     if missing:
-        yield Finding(f"It is not told {_listed(missing)}.", "body")
+        yield Finding(f"It is not told {_listed(missing)}", "body")
 
 
 def _untold(locked: LockedDetails | None) -> list[str]:
@@ -246,7 +246,7 @@ def not_a_lock(inspected: Inspected) -> Iterator[Finding]:
     for pattern, reason, status in _MISUSES:
         found = pattern.search(text)
         if found is not None:
-            yield Finding(f"The body speaks of {reason} (“{found[0]}”): that is {status}.", "status")
+            yield Finding(f"The body speaks of {reason} (“{found[0]}”): that is {status}", "status")
             return
 
 
@@ -273,7 +273,7 @@ def early_refusal(inspected: Inspected) -> Iterator[Finding]:
     options = {option.strip().lower() for option in (response.field("connection") or "").split(",")}
     if "close" not in options:
         yield Finding(
-            "The refusal came before the body was sent, and does not say that the connection closes.",
+            "The refusal came before the body was sent, and does not say that the connection closes",
             "field Connection",
         )
 

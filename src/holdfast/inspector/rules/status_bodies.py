@@ -52,17 +52,17 @@ def _announced_content(response: ReceivedResponse) -> Iterator[Finding]:
     status = response.status
     length = response.field("content-length")
     if response.body:
-        yield Finding(f"A {status} has no body, but {len(response.body)} bytes follow.", "body")
+        yield Finding(f"A {status} has no body, but {len(response.body)} bytes follow", "body")
     if status == 304:
         return  # it may repeat the length that a 200 would have had
     if length is not None and status == 205:
         if length.strip("0"):
-            yield Finding(f"A 205 has no content, but Content-Length says {length[:20]}.", "field Content-Length")
+            yield Finding(f"A 205 has no content, but Content-Length says {length[:20]}", "field Content-Length")
     elif length is not None:
         level = Level.WARN if not length.strip("0") else None
-        yield Finding(f"A {status} must not have Content-Length.", "field Content-Length", level)
+        yield Finding(f"A {status} must not have Content-Length", "field Content-Length", level)
     if response.has("transfer-encoding") and status != 205:
-        yield Finding(f"A {status} must not have Transfer-Encoding.", "field Transfer-Encoding")
+        yield Finding(f"A {status} must not have Transfer-Encoding", "field Transfer-Encoding")
 
 
 @rule(
@@ -82,7 +82,7 @@ def multistatus(inspected: Inspected) -> Iterator[Finding]:
     media_type = response.media_type
     if media_type not in _XML_TYPES and not media_type.endswith("+xml"):
         yield Finding(
-            f"The Content-Type of a 207 is {media_type or 'missing'}, not application/xml.",
+            f"The Content-Type of a 207 is {media_type or 'missing'}, not application/xml",
             "field Content-Type",
             Level.WARN,
         )
@@ -93,10 +93,10 @@ def multistatus(inspected: Inspected) -> Iterator[Finding]:
     root = inspected.xml
     if isinstance(root, Unreadable):
         if not root.reason.startswith(_OVER_LIMITS):
-            yield Finding(f"The body of the 207 cannot be read: {root.reason}.", "body")
+            yield Finding(f"The body of the 207 cannot be read: {root.reason}", "body")
         return
     if (root.namespace, root.name) != (DAV, "multistatus"):
-        yield Finding(f"The root of a 207 is DAV:multistatus, not {root.name[:40]}.", "body")
+        yield Finding(f"The root of a 207 is DAV:multistatus, not {root.name[:40]}", "body")
         return
     for item in root.elements():
         if (item.namespace, item.name) == (DAV, "response"):
@@ -111,15 +111,15 @@ def _response_fault(response: Element) -> str:
     hrefs, statuses, propstats = (_named(response, name) for name in ("href", "status", "propstat"))
     named = hrefs[0].text().strip()[:80] if hrefs else ""
     if not named:
-        return "A DAV:response has no href: it does not say which resource it is about."
+        return "A DAV:response has no href: it does not say which resource it is about"
     if statuses and propstats:
-        return f"The response about {named} has both a status and propstats."
+        return f"The response about {named} has both a status and propstats"
     if not statuses and not propstats:
-        return f"The response about {named} has neither a status nor a propstat."
+        return f"The response about {named} has neither a status nor a propstat"
     for propstat in propstats:
         own = _named(propstat, "status")
         if not own or not _named(propstat, "prop"):
-            return f"A propstat about {named} lacks its {'prop' if own else 'status'}."
+            return f"A propstat about {named} lacks its {'prop' if own else 'status'}"
         statuses = [*statuses, *own]
     wrong = next((line for line in statuses if not _STATUS_LINE.fullmatch(line.text().strip())), None)
     return "" if wrong is None else f"A status about {named} is no status line: “{wrong.text().strip()[:40]}”."
@@ -144,9 +144,9 @@ def precondition_required(inspected: Inspected) -> Iterator[Finding]:
         return
     request = inspected.request
     if request is not None and (request.has("if-match") or request.has("if-unmodified-since")):
-        yield Finding("The request was conditional already.", "status")
+        yield Finding("The request was conditional already", "status")
     if _is_known_empty(inspected):
-        yield Finding("The 428 does not explain how to send the request so that it succeeds.", "body")
+        yield Finding("The 428 does not explain how to send the request so that it succeeds", "body")
 
 
 @rule(
@@ -164,14 +164,14 @@ def network_login(inspected: Inspected) -> Iterator[Finding]:
     if inspected.status != 511:
         return
     if response.has("www-authenticate"):
-        yield Finding("A 511 does not challenge for credentials (WWW-Authenticate).", "field WWW-Authenticate")
+        yield Finding("A 511 does not challenge for credentials (WWW-Authenticate)", "field WWW-Authenticate")
     if inspected.method == "HEAD" or not (response.body_is_known and response.body_is_whole):
         return
     body = response.body[:_LONGEST_TEXT]
     if _LOGIN_FORM.search(body):
-        yield Finding("The 511 holds the login form itself.", "body")
+        yield Finding("The 511 holds the login form itself", "body")
     elif not _LINK.search(body) and not response.has("link"):
-        yield Finding("The 511 does not link to where one can log in.", "body")
+        yield Finding("The 511 does not link to where one can log in", "body")
 
 
 @rule(
@@ -186,12 +186,12 @@ def network_login(inspected: Inspected) -> Iterator[Finding]:
 def dependency_and_storage(inspected: Inspected) -> Iterator[Finding]:
     """A 424 that says nothing; a 507 with Retry-After, or to a method that stores nothing."""
     if inspected.status == 424 and _is_known_empty(inspected):
-        yield Finding("The 424 does not say which other action failed.", "body")
+        yield Finding("The 424 does not say which other action failed", "body")
     if inspected.status == 507:
         if inspected.response.has("retry-after"):
-            yield Finding("A 507 must not be repeated by itself, but Retry-After asks for that.", "field Retry-After")
+            yield Finding("A 507 must not be repeated by itself, but Retry-After asks for that", "field Retry-After")
         if inspected.method in {"GET", "HEAD", "OPTIONS"}:
-            yield Finding(f"{inspected.method} stores nothing, so there is no lack of room for it.", "status")
+            yield Finding(f"{inspected.method} stores nothing, so there is no lack of room for it", "status")
 
 
 @rule(
@@ -214,7 +214,7 @@ def kept_error(inspected: Inspected) -> Iterator[Finding]:
     long = "as long as it guesses" if verdict.reuse_s is None else f"for {verdict.reuse_s:.0f} s"
     level = None if inspected.method else Level.INFO
     asked = "" if inspected.method else ", if this answers a GET"
-    yield Finding(f"{whose} may go on answering {inspected.status} {long}{asked}.", "field Cache-Control", level)
+    yield Finding(f"{whose} may go on answering {inspected.status} {long}{asked}", "field Cache-Control", level)
 
 
 @rule(
@@ -232,7 +232,7 @@ def guessed_error(inspected: Inspected) -> Iterator[Finding]:
         return
     verdict = storing(inspected, is_shared=False)
     if verdict.may_store and verdict.reuse_s is None and status_info(inspected.status).is_heuristically_cacheable:
-        yield Finding(f"Caches may keep this {inspected.status} for as long as they guess.", "field Cache-Control")
+        yield Finding(f"Caches may keep this {inspected.status} for as long as they guess", "field Cache-Control")
 
 
 @rule(
@@ -248,11 +248,11 @@ def unknown_status(inspected: Inspected) -> Iterator[Finding]:
     """Codes that are out of range, not assigned, reserved, or deprecated."""
     status = inspected.status
     if not FIRST_CODE <= status <= LAST_CODE:
-        yield Finding(f"{status} is no HTTP status: they go from 100 to 599.", "status", Level.BAD)
+        yield Finding(f"{status} is no HTTP status: they go from 100 to 599", "status", Level.BAD)
     elif status == 305:
-        yield Finding("305 (Use Proxy) is deprecated: clients do not follow it.", "status", Level.WARN)
+        yield Finding("305 (Use Proxy) is deprecated: clients do not follow it", "status", Level.WARN)
     elif not status_info(status).is_registered:
-        yield Finding(f"{status} is not registered: clients treat it as {status // 100}00.", "status")
+        yield Finding(f"{status} is not registered: clients treat it as {status // 100}00", "status")
 
 
 @rule(
@@ -266,7 +266,7 @@ def unknown_status(inspected: Inspected) -> Iterator[Finding]:
 def interim_at_the_end(inspected: Inspected) -> Iterator[Finding]:
     """1xx but 101 as the last answer."""
     if FIRST_CODE <= inspected.status < 200 and inspected.status != 101:
-        yield Finding(f"{inspected.status} is an interim answer, and no other follows.", "status")
+        yield Finding(f"{inspected.status} is an interim answer, and no other follows", "status")
 
 
 @rule(
@@ -280,7 +280,7 @@ def interim_at_the_end(inspected: Inspected) -> Iterator[Finding]:
 def unexplained(inspected: Inspected) -> Iterator[Finding]:
     """A 4xx or 5xx without a body, but to HEAD. 423, 424 and 428 have rules of their own for it."""
     if 400 <= inspected.status <= LAST_CODE and inspected.status not in {423, 424, 428} and _is_known_empty(inspected):
-        yield Finding(f"The {inspected.status} has no body that explains it.", "body")
+        yield Finding(f"The {inspected.status} has no body that explains it", "body")
 
 
 def _is_known_empty(inspected: Inspected) -> bool:

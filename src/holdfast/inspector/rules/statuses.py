@@ -45,7 +45,7 @@ def _lacking(inspected: Inspected) -> Iterator[StatusField]:
 
 def _told(inspected: Inspected, wanted: StatusField) -> Finding:
     word = "must" if wanted.requirement is Requirement.MUST else "should"
-    return Finding(f"A {inspected.status} {word} have {wanted.name} ({wanted.source}).", f"field {wanted.name}")
+    return Finding(f"A {inspected.status} {word} have {wanted.name} ({wanted.source})", f"field {wanted.name}")
 
 
 def _with_status(inspected: Inspected, status: int) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def method_not_allowed(inspected: Inspected) -> Iterator[Finding]:
     yield from _with_status(inspected, 405)
     allowed = {name.strip() for name in (inspected.response.field("allow") or "").split(",")}
     if inspected.method and inspected.method in allowed:
-        yield Finding(f"{inspected.method} was refused with 405, but Allow lists it.", "field Allow", Level.WARN)
+        yield Finding(f"{inspected.method} was refused with 405, but Allow lists it", "field Allow", Level.WARN)
 
 
 @rule(
@@ -125,7 +125,7 @@ def switching(inspected: Inspected) -> Iterator[Finding]:
     """Upgrade and Connection, and Upgrade in the request."""
     yield from _with_status(inspected, 101)
     if inspected.status == 101 and inspected.request is not None and not inspected.request.has("upgrade"):
-        yield Finding("The request did not ask for another protocol.", "status")
+        yield Finding("The request did not ask for another protocol", "status")
 
 
 @rule(
@@ -146,32 +146,32 @@ def partial_content(inspected: Inspected) -> Iterator[Finding]:
     value = response.field("content-range")
     is_multipart = response.media_type == "multipart/byteranges"
     if inspected.request is not None and not inspected.request.has("range"):
-        yield Finding("The request did not ask for a part (Range).", "status")
+        yield Finding("The request did not ask for a part (Range)", "status")
     if value is None:
         if not is_multipart:
-            yield Finding("A 206 with one part must have Content-Range.", "field Content-Range")
+            yield Finding("A 206 with one part must have Content-Range", "field Content-Range")
         return
     if is_multipart:
         yield Finding(
-            "In multipart/byteranges Content-Range belongs to the parts, not to the head.", "field Content-Range"
+            "In multipart/byteranges Content-Range belongs to the parts, not to the head", "field Content-Range"
         )
         return
     if _OTHER_UNIT.fullmatch(value):
         return  # whose form is its own
     match = _CONTENT_RANGE.fullmatch(value)
     if match is None:
-        yield Finding(f"Content-Range is not `bytes first-last/length`: “{value[:60]}”.", "field Content-Range")
+        yield Finding(f"Content-Range is not `bytes first-last/length`: “{value[:60]}”", "field Content-Range")
         return
     first, last, length = int(match[1]), int(match[2]), match[3]
     if last < first or (length != "*" and last >= int(length)):
-        yield Finding(f"The range in Content-Range cannot be: “{value}”.", "field Content-Range")
+        yield Finding(f"The range in Content-Range cannot be: “{value}”", "field Content-Range")
     elif (
         (sent := response.field("content-length"))
         and sent.isascii()
         and sent.isdigit()
         and int(sent[:18]) != last - first + 1
     ):
-        yield Finding(f"Content-Range names {last - first + 1} bytes, Content-Length {sent}.", "field Content-Range")
+        yield Finding(f"Content-Range names {last - first + 1} bytes, Content-Length {sent}", "field Content-Range")
 
 
 @rule(
@@ -203,15 +203,13 @@ def not_modified(inspected: Inspected) -> Iterator[Finding]:
     if inspected.status != 304 or request is None:
         return
     if inspected.method not in {"GET", "HEAD"}:
-        yield Finding(
-            f"304 is for GET and HEAD; {inspected.method} whose condition is false is answered 412.", "status"
-        )
+        yield Finding(f"304 is for GET and HEAD; {inspected.method} whose condition is false is answered 412", "status")
         return
     tags = request.field("if-none-match")
     if tags is None and not request.has("if-modified-since"):
-        yield Finding("The request had neither If-None-Match nor If-Modified-Since.", "status")
+        yield Finding("The request had neither If-None-Match nor If-Modified-Since", "status")
     elif tags and tags.strip() != "*" and not inspected.response.has("etag"):
-        yield Finding("The request compared ETags, so a 200 would have had one, and the 304 must.", "field ETag")
+        yield Finding("The request compared ETags, so a 200 would have had one, and the 304 must", "field ETag")
 
 
 @rule(
@@ -229,11 +227,11 @@ def range_not_satisfiable(inspected: Inspected) -> Iterator[Finding]:
     value = inspected.response.field("content-range")
     asked = inspected.exchange.requested("range")
     if inspected.request is not None and asked is None:
-        yield Finding("The request did not ask for a part (Range).", "status")
+        yield Finding("The request did not ask for a part (Range)", "status")
     elif value is None and asked is not None and asked.lower().startswith("bytes"):
-        yield Finding("A 416 to a range of bytes should tell the length in Content-Range.", "field Content-Range")
+        yield Finding("A 416 to a range of bytes should tell the length in Content-Range", "field Content-Range")
     if value is not None and value.lower().startswith("bytes") and not _UNSATISFIED.fullmatch(value):
-        yield Finding(f"Content-Range of a 416 is `bytes */length`, not “{value[:60]}”.", "field Content-Range")
+        yield Finding(f"Content-Range of a 416 is `bytes */length`, not “{value[:60]}”", "field Content-Range")
 
 
 @rule(
@@ -255,7 +253,7 @@ def precondition_failed(inspected: Inspected) -> Iterator[Finding]:
         or (request.field("overwrite") or "").upper() == "F"
     ):
         return
-    yield Finding(f"The {inspected.method} had no condition that could be false.", "status")
+    yield Finding(f"The {inspected.method} had no condition that could be false", "status")
 
 
 @rule(
@@ -283,9 +281,7 @@ def wrong_token(inspected: Inspected) -> Iterator[Finding]:
         for item in root.elements()
     ):
         return
-    yield Finding(
-        f"The {inspected.status} to {request.method} does not say DAV:lock-token-matches-request-uri.", "body"
-    )
+    yield Finding(f"The {inspected.status} to {request.method} does not say DAV:lock-token-matches-request-uri", "body")
 
 
 @rule(
@@ -299,7 +295,7 @@ def wrong_token(inspected: Inspected) -> Iterator[Finding]:
 def when_again(inspected: Inspected) -> Iterator[Finding]:
     """Retry-After with 429 and 503; its form is the business of H01."""
     if inspected.status in {429, 503} and not inspected.response.has("retry-after"):
-        yield Finding(f"The {inspected.status} does not say when to try again.", "field Retry-After")
+        yield Finding(f"The {inspected.status} does not say when to try again", "field Retry-After")
 
 
 @rule(
@@ -318,12 +314,12 @@ def unsupported_type(inspected: Inspected) -> Iterator[Finding]:
     if inspected.method == "PATCH":
         if not response.has("accept-patch") and not response.has("accept-encoding"):
             yield Finding(
-                "A 415 to PATCH should list the patch formats in Accept-Patch.", "field Accept-Patch", Level.WARN
+                "A 415 to PATCH should list the patch formats in Accept-Patch", "field Accept-Patch", Level.WARN
             )
     elif not any(
         response.has(name) for name in ("accept", "accept-encoding", "accept-post", "accept-patch", "accept-query")
     ):
-        yield Finding("The 415 does not list what is supported (Accept, Accept-Encoding).", "field Accept")
+        yield Finding("The 415 does not list what is supported (Accept, Accept-Encoding)", "field Accept")
 
 
 @rule(
@@ -337,7 +333,7 @@ def unsupported_type(inspected: Inspected) -> Iterator[Finding]:
 def legal_reasons(inspected: Inspected) -> Iterator[Finding]:
     """Link with the relation blocked-by."""
     if inspected.status == 451 and not _BLOCKED_BY.search((inspected.response.field("link") or "")[:8192]):
-        yield Finding("The 451 has no Link with rel=blocked-by.", "field Link")
+        yield Finding("The 451 has no Link with rel=blocked-by", "field Link")
 
 
 @rule(
