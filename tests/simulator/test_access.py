@@ -82,7 +82,9 @@ def test_only_the_simulator_is_open_to_scripts_of_other_sites(asked):
 def test_it_can_be_switched_off(tmp_path):
     with serving(tmp_path, users=None, simulator=False) as served:
         assert ask(served.port, "/api/status/423").head.status == 404
-        assert ask(served.port, "/simulator/423").head.status == 200  # what is written about codes stays: other pages link to it
+        assert (
+            ask(served.port, "/simulator/423").head.status == 200
+        )  # what is written about codes stays: other pages link to it
         assert ask(served.port, "/api/status/423", "OPTIONS", headers=PREFLIGHT).head.status != 204
 
 

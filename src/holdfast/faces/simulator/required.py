@@ -88,6 +88,8 @@ def partial_content(request: Request, whole: Content) -> tuple[Content, list[tup
 
     Several ranges become the one that spans them, which a server may do; without one that can be met, it is the whole.
     """
+    if not whole.length:
+        return whole, []  # there is no part of nothing
     asked = parse_range(request.headers.get(b"range"), whole.length)
     if isinstance(asked, tuple) and asked:
         first = min(part.offset for part in asked)
