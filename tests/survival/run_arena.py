@@ -4,7 +4,8 @@
 
 The witness is the kernel: each command wants flock(2) on one file, without waiting, and whoever does not get it was not alone. The lock is on an
 open file that every child of the command inherits, so a straggler is seen too. And its fencing token must be higher than the last.
-The server is killed and started anew by whoever started this process; FOLDER/server has its process id at each time.
+The server is killed and started anew by whoever started this process; FOLDER/server has its process id,
+and is missing meanwhile.
 Nothing of holdfast's is changed but its start: the interpreter is started once, and forked for each run.
 """
 
@@ -68,7 +69,8 @@ class Arena:
         end = time.monotonic() + seconds
         next_fault = time.monotonic() + 0.3
         while time.monotonic() < end:
-            while len(self.runs) < CONTENDERS:
+            # One that finds no server ends at once; the next would, too.
+            while len(self.runs) < CONTENDERS and self.server is not None:
                 self.start()
             if time.monotonic() >= next_fault:
                 self.harm()
@@ -78,6 +80,14 @@ class Arena:
         for _, pid in self.to_continue:
             send(pid, signal.SIGCONT)
         kill_all_descendants()
+
+    @property
+    def server(self) -> int | None:
+        """The server's process, while there is one."""
+        try:
+            return int((self.folder / "server").read_text())
+        except FileNotFoundError:
+            return None
 
     def start(self) -> None:
         """Fork one run."""
@@ -101,8 +111,8 @@ class Arena:
 
     def harm(self) -> None:
         """One fault: to a run that has had none yet, for two in one run are more than is promised; or to the server."""
-        if self.chance.random() < 0.03:
-            self.stop(int((self.folder / "server").read_text()), "server stopped", self.chance.uniform(0.1, 2.0))
+        if self.chance.random() < 0.03 and self.server is not None:
+            self.stop(self.server, "server stopped", self.chance.uniform(0.1, 2.0))
             return
         whole = [pid for pid in self.runs if pid not in self.harmed]
         busy = [pid for pid in whole if len(descendants(pid)) > 1]

@@ -82,6 +82,7 @@ def test_no_two_commands_run_at_once_while_runs_watchdogs_commands_and_the_serve
         words += [f"http://{host}:{port}", str(arena), str(SECONDS), seed]
         with ended(words) as running:
             while (heard := told(running, chance.uniform(5, 15))) is None:
+                (arena / "server").unlink()
                 server.crash()
                 server = start(tmp_path, port)
                 note_server(arena, server)
@@ -94,7 +95,7 @@ def test_no_two_commands_run_at_once_while_runs_watchdogs_commands_and_the_serve
     assert running.returncode == 0, errors
     assert lines(arena / "violations") == [], f"seed {seed}"
     assert "Traceback" not in errors, errors
-    assert len(rounds) >= SECONDS / 4, errors
+    assert len(rounds) >= SECONDS / 8, errors
     assert crashes
 
 
