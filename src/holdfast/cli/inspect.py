@@ -61,7 +61,11 @@ MethodFlag = Annotated[
 def inspect(
     target: Annotated[
         str | None,
-        Parameter(name="TARGET", help="A URL; or a file: .har, or what `curl -i` wrote; or - for standard input."),
+        Parameter(
+            name="TARGET",
+            help="A URL; or a file: .har, or what `curl -i` wrote; or - for standard input.",
+            allow_leading_hyphen=True,  # for the hyphen alone; what else begins with one is refused below
+        ),
     ] = None,
     /,
     *,
@@ -123,6 +127,9 @@ def inspect(
         return _explain(explain)
     if target is None:
         msg = "What is to be inspected? Give a URL, a file, or - for standard input."
+        raise CommandError(msg)
+    if target.startswith("-") and target != _STDIN:
+        msg = f"There is no flag {target}. `holdfast inspect --help` shows what can be said."
         raise CommandError(msg)
     if is_url(target):
         url, url_user = split_url(target)
