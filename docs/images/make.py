@@ -68,9 +68,19 @@ PAGES: Final = {
     "problem": ("423", "GET", "/problems/locked", {}, b""),
     "missing": ("Not Found", "GET", "/dav/Nothing.odt", {"Accept": "text/html"}, b""),
     "empty": ("Nothing here", "GET", "/dav/Photos/", {}, b""),
+    "simulator": ("Nothing sent yet", "GET", "/simulator?code=423&method=PUT&body=problem&retry_after=20", {}, b""),
+    "status-423": ("423 Locked", "GET", "/simulator/423", {}, b""),
 }
 # Name -> width and height in CSS pixels of the pictures in the README.
-PICTURES: Final = {"dashboard": (1100, 690), "listing": (1040, 640), "locked": (800, 740)}
+PICTURES: Final = {
+    "dashboard": (1100, 690),
+    "listing": (1040, 640),
+    "locked": (800, 740),
+    "simulator": (1120, 800),
+    "status-423": (860, 720),
+}
+# Name -> the button that is pressed before the picture is taken, and what stands there then.
+PRESSED: Final = {"simulator": ("Send", "worth trying again")}
 DRESSES: Final = {"light": ((1100, 800), False), "dark": ((1100, 800), True), "phone": ((390, 844), False)}
 
 
@@ -183,6 +193,11 @@ class Studio:
         page.get_by_text(says).first.wait_for()
         if page.locator("#state").count():
             page.get_by_text("Live", exact=True).wait_for()
+        if name in PRESSED:
+            button, outcome = PRESSED[name]
+            page.get_by_role("button", name=button, exact=True).click()
+            page.get_by_text(outcome).wait_for()
+            page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=target)
         context.close()
 
