@@ -224,13 +224,16 @@ def test_instants_are_shown_on_the_wall_clock_and_rounded_so_that_nobody_comes_e
 def test_the_detail_is_a_sentence_for_a_person(lock, condition, expected):
     detail = locked_detail(answer(lock, condition=condition))
     assert expected in detail
-    assert detail.endswith("Try again once it is released, or ask the holder to release it.")
+    advice = "it is over." if lock.face is Face.COMMAND else "it is released, or ask the holder to release it."
+    assert detail.endswith(f"Try again once {advice}")
 
 
 @pytest.mark.parametrize("face, is_told", [(Face.WEBDAV, True), (Face.API, True), (Face.COMMAND, False)])
 def test_the_page_speaks_of_renewal_but_where_maintenance_ends_when_it_was_set_to(face, is_told):
     page = locked_response(answer(make_lock(face=face)), "text/html").body
     assert (b"unless renewed <span" in page) is is_told
+    assert (b" data-renewable>" in page) is is_told
+    assert (b"Ask Ada to" in page) is is_told
     assert b"10:32 UTC</time>" in page
 
 

@@ -219,6 +219,8 @@ def locked_detail(answer: LockedAnswer) -> str:
     if not answer.locks:
         return f"{note}{line} {outcome} Try again soon, or wait in the line."
     said = f"{_holder_sentence(answer)} {line}" if line else _holder_sentence(answer)
+    if all(lock.face is Face.COMMAND for lock in answer.locks):  # maintenance: nobody is to be asked to stop it
+        return f"{note}{said} {outcome} Try again once it is over."
     return f"{note}{said} {outcome} Try again once it is released, or ask the holder to release it."
 
 

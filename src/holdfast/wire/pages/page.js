@@ -51,7 +51,7 @@
       for (const element of counters) {
         const left = Math.ceil(Number(element.dataset.left) - (performance.now() - loadedAt) / 1000);
         if (left <= 0) {
-          element.textContent = "over now, unless renewed";
+          element.textContent = "renewable" in element.dataset ? "over now, unless renewed" : "over now";
           continue;
         }
         running = true;

@@ -118,7 +118,7 @@ function factsOf(lock) {
     ...fact("Since", el("time", { datetime: lock.since, title: inFull(lock.since) }, clock(lock.since)), el("span", { class: "quiet" }, ` · ${ago(lock.since)}`)),
     ...(lock.expires_at === null
       ? fact("Until", "it is released; it has no end of its own")
-      : fact("Until", el("time", { datetime: lock.expires_at, title: inFull(lock.expires_at) }, clock(lock.expires_at)), breaking ? "" : ", unless renewed", " · ", countdownSign)),
+      : fact("Until", el("time", { datetime: lock.expires_at, title: inFull(lock.expires_at) }, clock(lock.expires_at)), breaking || lock.face === "command" ? "" : ", unless renewed", " · ", countdownSign)),
     ...(breaking ? fact("Breaking", "by ", el("b", {}, foreign(principal(breaking.by))), ` at ${clock(breaking.at)}: `, foreign(breaking.reason)) : []),
     ...fact("Taken by", FACES[/** @type {keyof typeof FACES} */ (lock.face)] ?? lock.face, el("span", { class: "quiet" }, ` · ${lock.scope}, ${lock.depth === "infinity" ? "covers everything below" : "this resource alone"}`)),
   ];
