@@ -204,10 +204,18 @@ class Room:
         reply = self.creator.get(path)
         return reply.body if reply.status in {200, 204} else None
 
+    def kept_out(self, reply: Reply, what: str) -> bool:
+        """Expect that a write was refused because of a lock; as `refused`.
+
+        Raises UndecidedError where it was done because no lock keeps anybody out: that is the finding of put-locked, not of this probe.
+        """
+        if reply.took_effect and not self._locks_guard():
+            raise UndecidedError("locks keep nobody from writing here (see put-locked)")
+        return self.refused(reply, what)
+
     def still_guards(self, path: str, what: str) -> bool:
         """Expect that a lock still keeps others from writing a document; `what` is the sentence that says what has ended it."""
-        reply = self.other.put(path)
-        return self.expect(not reply.took_effect, f"{what}: a PUT without the token was answered {reply.status}", reply)
+        return self.kept_out(self.other.put(path), f"{what}: a PUT without the token")
 
     def shows_no_lock(self, path: str, what: str) -> bool:
         """Expect that lockdiscovery shows no lock."""
@@ -282,7 +290,9 @@ class Room:
         with contextlib.suppress(UndecidedError):
             if self.creator.delete(self.folder).status not in {200, 204, 404}:
                 self._release_all()
-                self.creator.delete(self.folder)
+                held = {path: token for principal, path, token in self._granted if principal == self.creator.principal}
+                lists = " ".join(f"<{self.session.origin}{path}> (<{token}>)" for path, token in held.items())
+                self.creator.delete(self.folder, **({"if_": lists} if lists else {}))
 
     def _release_all(self) -> None:
         """Release what is shown to be locked here, by whomever it can be released."""
@@ -291,6 +301,11 @@ class Room:
             path = quote(lock.root or "", safe="/") or self.folder
             for actor in (self.creator, self.other) if lock.token else ():
                 actor.unlock(path, lock.token)
+
+    def _locks_guard(self) -> bool:
+        """Whether a lock keeps others from writing at all; found out on a document of its own."""
+        held = self.creator.held(self.document("guarded.txt"))
+        return not self.other.put(held.path).took_effect
 
     def _must(self, reply: Reply, what: str) -> None:
         if not reply.took_effect:

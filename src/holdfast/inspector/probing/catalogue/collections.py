@@ -122,7 +122,7 @@ def member_delete_keeps_lock(room: Room) -> None:
     """Deleting a member leaves the collection's lock."""
     held, doc = _collection(room, "infinity")
     room.creator.delete(doc, if_=held.tagged)
-    room.refused(
+    room.kept_out(
         room.other.put(room.path("collection/new.txt")), "deleting a member has ended the protection of its collection"
     )
 
@@ -141,6 +141,6 @@ def new_member_is_locked(room: Room) -> None:
     )
     for method, path, reply in done:
         if room.allowed(reply, f"the holder of a lock on a tree could not add a member by {method}"):
-            room.refused(
+            room.kept_out(
                 room.other.put(path), f"what {method} has added to a locked tree was written without its token"
             )

@@ -118,7 +118,7 @@ def if_true_submits_nothing(room: Room) -> None:
     held = room.creator.held(room.document())
     for condition in ("(Not <DAV:no-lock>)", f"(<{held.token}x>) (Not <DAV:no-lock>)"):
         reply = room.other.put(held.path, if_=condition)
-        room.refused(reply, "a locked document was overwritten under a condition that is true without its token")
+        room.kept_out(reply, "a locked document was overwritten under a condition that is true without its token")
 
 
 @probe(Level.BAD, rfc(4918, "10.4.2"))

@@ -100,7 +100,7 @@ def refresh_restarts(room: Room) -> None:
         msg = f"the server refreshes to {told} seconds where 60 are asked for"
         raise NotApplicableError(msg)
     room.wait(first + _GRACE)
-    room.refused(
+    room.kept_out(
         room.other.put(held.path), "a lock ended at its first timeout although it had been refreshed to a later one"
     )
 
@@ -119,7 +119,7 @@ def refresh_covers_members(room: Room) -> None:
     if not reply.took_effect:
         raise UndecidedError("the refresh was refused (see refresh-answer)")
     room.wait(first + _GRACE)
-    room.refused(room.other.put(doc), "the members of a refreshed tree were unlocked at its first timeout")
+    room.kept_out(room.other.put(doc), "the members of a refreshed tree were unlocked at its first timeout")
 
 
 @probe(Level.WARN, rfc(4918, "6.6"), waits=True)

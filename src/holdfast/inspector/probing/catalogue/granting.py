@@ -166,7 +166,7 @@ def depth_default(room: Room) -> None:
     room.expect(
         told == "infinity", f"the lock that was asked for without Depth has depth {told or '(not told)'}", held.reply
     )
-    room.refused(
+    room.kept_out(
         room.other.put(doc), "somebody without the token wrote a member of a collection that was locked without Depth"
     )
 
@@ -212,7 +212,7 @@ def without_timeout(room: Room) -> None:
         reply = room.creator.lock(doc, timeout=asked)
         if not room.expect(reply.token and reply.took_effect, f"LOCK with {name} was answered {reply.status}", reply):
             continue
-        room.refused(room.other.put(doc), f"a lock that was granted with {name} does not protect its document")
+        room.kept_out(room.other.put(doc), f"a lock that was granted with {name} does not protect its document")
 
 
 @probe(Level.INFO, rfc(4918, "6.6"))

@@ -25,7 +25,7 @@ _SOMEBODY = "another principal who had read the token"
 
 def _written(room: Room, held: Held, condition: str, how: str) -> None:
     reply = room.other.put(held.path, if_=condition)
-    room.refused(reply, f"{_SOMEBODY} overwrote the locked document with {how}")
+    room.kept_out(reply, f"{_SOMEBODY} overwrote the locked document with {how}")
 
 
 @probe(Level.BAD, rfc(4918, "6.4"), needs=_TWO)

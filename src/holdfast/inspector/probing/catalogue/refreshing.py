@@ -82,7 +82,7 @@ def refresh_depth(room: Room) -> None:
     held = room.creator.held(coll, depth="infinity")
     reply = room.creator.refresh(coll, held.token, depth="0")
     if room.allowed(reply, "a refresh with Depth: 0 of a lock on a tree was refused"):
-        room.refused(room.other.put(doc), "a refresh with Depth: 0 has unlocked the members")
+        room.kept_out(room.other.put(doc), "a refresh with Depth: 0 has unlocked the members")
 
 
 @probe(Level.BAD, rfc(4918, "9.10.2"))

@@ -44,5 +44,5 @@ def shared_unlock_one(room: Room) -> None:
     """UNLOCK of one of two shared locks leaves the other."""
     mine, theirs = _both(room)
     room.allowed(room.creator.unlock(mine.path, mine.token), "UNLOCK of one of two shared locks was refused")
-    room.refused(room.creator.put(mine.path), "after UNLOCK of one of two shared locks anybody can write")
+    room.kept_out(room.creator.put(mine.path), "after UNLOCK of one of two shared locks anybody can write")
     room.allowed(room.other.put(mine.path, if_=theirs.submitted), "the holder who stayed cannot write")

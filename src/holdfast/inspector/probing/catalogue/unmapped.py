@@ -52,7 +52,7 @@ def unmapped_created(room: Room) -> None:
 def unmapped_guarded(room: Room) -> None:
     """What LOCK made is written by the lock's creator, and by nobody else."""
     held = _held(room)
-    room.refused(room.other.put(held.path), "somebody without the token wrote where a LOCK had reserved the name")
+    room.kept_out(room.other.put(held.path), "somebody without the token wrote where a LOCK had reserved the name")
     room.allowed(
         room.creator.put(held.path, if_=held.submitted),
         "PUT with the token was refused where LOCK had reserved the name",
