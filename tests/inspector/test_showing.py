@@ -290,6 +290,13 @@ def test_the_page_shows_what_was_found_and_what_a_server_sent_as_text():
     assert "{{7*7}}" in page.text
 
 
+def test_the_page_marks_code_and_nothing_else():
+    note = Note(rule="L04", level=Level.BAD, summary="x", why="Send `<D:href>`, not <b>", mend="`{{1}}`")
+    text = render(Form.HTML, [Shown("x", report(note))])
+    assert "Send <code>&lt;D:href&gt;</code>, not &lt;b&gt;" in text
+    assert "<code>{{1}}</code>" in text
+
+
 def test_reports_of_real_exchanges_can_be_shown_in_each_form():
     exchange = Exchange(
         request=SentRequest(method="PUT", url="http://h/a"),

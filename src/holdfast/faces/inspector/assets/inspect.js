@@ -71,13 +71,19 @@ function shown(report) {
 function noted(note) {
   const facts = [["Why it matters", note.why], ["How to mend it", note.mend]]
     .filter(([, said]) => said)
-    .flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, foreign(said))]);
+    .flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, ...worded(said))]);
   if (note.sources.length) facts.push(el("dt", {}, "Where it is written"), el("dd", {}, ...note.sources.flatMap(cited)));
   return el("li", { class: note.level },
     el("p", { class: "head" }, el("span", { class: `chip ${note.level}` }, note.level), el("b", {}, note.rule), note.subject ? foreign(note.subject) : null),
     el("p", { class: "summary" }, foreign(note.summary)),
     facts.length ? el("dl", { class: "facts" }, ...facts) : null);
 }
+
+/**
+ * A sentence of ours, with what stands between backticks as code.
+ * @param {string} text
+ */
+const worded = (text) => text.split(/`([^`]+)`/).map((part, place) => (place % 2 ? el("code", {}, part) : part));
 
 /**
  * A source with its link, which leads to the web or nowhere.
