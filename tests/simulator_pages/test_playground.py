@@ -123,6 +123,28 @@ def test_a_redirect_is_shown_as_far_as_a_browser_lets_it_be_seen(gallery: Galler
     expect(page.locator("#answer")).to_contain_text("The line for curl shows all of it.")
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("103", "this is the final one, behind the 103"),
+        ("101", "A script cannot ask a server to switch protocols"),
+        ("407", "Browsers take a 407 from their proxy alone"),
+    ],
+)
+def test_what_a_browser_keeps_from_scripts_is_said_to_be_kept(gallery: Gallery, code: str, said: str) -> None:
+    page = gallery.visit(f"/simulator?code={code}")
+    send(page)
+    expect(page.locator("#answer")).to_contain_text(said)
+    expect(page.locator("#answer")).to_contain_text("The line for curl shows all of it.")
+
+
+@pytest.mark.tool("curl")
+def test_the_line_for_curl_shows_a_switch_of_protocols(gallery: Gallery, tmp_path: Path) -> None:
+    line = snippet(gallery.visit("/simulator?code=101"), "curl")
+    # 52: after the switch curl expects an answer in HTTP all the same, and none comes.
+    assert run(["sh"], tmp_path, line, code=52).startswith("HTTP/1.1 101 ")
+
+
 def test_a_wrong_option_is_told_apart_from_what_is_simulated(gallery: Gallery) -> None:
     page = gallery.visit("/simulator?code=200&delay=soon")
     send(page)
@@ -158,9 +180,9 @@ AWKWARD = urlencode({
 })  # fmt: skip
 
 
-def run(command: list[str], folder: Path, text: str = "") -> str:
+def run(command: list[str], folder: Path, text: str = "", *, code: int = 0) -> str:
     done = subprocess.run(command, input=text, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout
 
 

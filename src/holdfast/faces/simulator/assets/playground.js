@@ -73,21 +73,39 @@ function remember(status) {
   while (list.children.length > MOST_REMEMBERED) list.firstElementChild.remove();
 }
 
+const CURL_SHOWS = "The line for curl shows all of it.";
+
 /**
- * What is to be said of an answer that cannot be seen, or is none of the simulator's.
+ * What is to be said of an answer that cannot be seen whole, or is none of the simulator's.
  * @param {Response} response
+ * @param {string} code what was asked for
  */
-function remarkOn(response) {
-  if (response.type === "opaqueredirect") return "A browser shows scripts nothing of a redirect but that there was one. The line for curl shows all of it.";
-  if (response.headers.has("X-Simulated")) return "";
+function remarkOn(response, code) {
+  if (response.type === "opaqueredirect") return `A browser shows scripts nothing of a redirect but that there was one. ${CURL_SHOWS}`;
+  const simulated = response.headers.get("X-Simulated");
+  if (simulated !== null) {
+    return simulated.startsWith("1") ? `A browser passes over interim answers: this is the final one, behind the ${simulated.slice(0, 3)}. ${CURL_SHOWS}` : "";
+  }
+  if (code === "101" && response.status === 400) return `A script cannot ask a server to switch protocols. ${CURL_SHOWS}`;
   if (response.status !== 401) return "Nothing is simulated here: the server itself refuses the request, and the body says why.";
   const login = `/login?${new URLSearchParams({ next: location.pathname + location.search })}`;
   return el("span", {}, "The simulator answers those who are known to this server. ", el("a", { href: login }, "Log in"));
 }
 
+/**
+ * Why there may be no answer.
+ * @param {string} code what was asked for
+ * @param {Error} error
+ */
+function whyNone(code, error) {
+  if (code === "407") return `Browsers take a 407 from their proxy alone, and show nothing of this one. ${CURL_SHOWS}`;
+  return `No whole answer came: the browser says “${error.message}”. Where that was not what you asked for, see whether the server runs.`;
+}
+
 async function send() {
   if (!form.reportValidity()) return;
   const asked = requestOf(form, location.origin);
+  const code = form.elements.namedItem("code").value;
   const place = byId("answer");
   button.disabled = true;
   place.setAttribute("aria-busy", "true");
@@ -98,14 +116,14 @@ async function send() {
     });
     const text = await response.text();
     const isHidden = response.type === "opaqueredirect";
-    const status = isHidden ? Number(form.elements.namedItem("code").value) : response.status;
+    const status = isHidden ? Number(code) : response.status;
     showAnswer(place, {
       status, phrase: phraseOf(status), tookMs: performance.now() - began, fields: [...response.headers], text,
-      retryAfter: response.headers.get("Retry-After"), remark: remarkOn(response),
+      retryAfter: response.headers.get("Retry-After"), remark: remarkOn(response, code),
     });
     remember(status);
   } catch (error) {
-    showFailure(place, `No whole answer came: the browser says “${error.message}”. Where that was not what you asked for, see whether the server runs.`);
+    showFailure(place, whyNone(code, error));
     remember(0);
   } finally {
     button.disabled = false;

@@ -43,6 +43,8 @@ export function requestOf(form, origin) {
     const found = FIELD.exec(line.trim());
     if (found) fields.push([found[1], found[2].trim()]);
   }
+  // A 101 is the answer to whoever names a protocol; browsers leave these fields out.
+  if (data.get("code") === "101" && !fields.some(([name]) => name.toLowerCase() === "upgrade")) fields.push(["Connection", "upgrade"], ["Upgrade", "simulated"]);
   const content = method === "GET" || method === "HEAD" ? "" : String(data.get("content")).replaceAll("\r\n", "\n").toWellFormed();
   if (content && !fields.some(([name]) => name.toLowerCase() === "content-type")) fields.push(["Content-Type", "text/plain"]);
   const waits = options.some(([name]) => ["delay", "body_delay", "dribble"].includes(name));
