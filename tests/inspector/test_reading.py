@@ -174,7 +174,7 @@ def test_the_request_above_a_response_is_read():
 VERBOSE = b"""\
   % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current
                                  Dload  Upload   Total   Spent    Left  Speed
-*   Trying 127.0.0.1:4230...
+\r  0     0    0     0    0     0      0      0 --:--:-- --:--:-- --:--:--     0*   Trying 127.0.0.1:4230...
 * Connected to localhost (127.0.0.1) port 4230 (#0)
 > PUT /dav/plan.odt HTTP/1.1\r
 > Host: localhost:4230\r
@@ -189,6 +189,7 @@ VERBOSE = b"""\
 < Content-Length: 44\r
 < \r
 { [44 bytes data]
+\r100   693  100   692  100     1  94587    136 --:--:-- --:--:-- --:--:-- 99000
 <?xml version="1.0"?>
 <error xmlns="DAV:"/>
 * Connection #0 to host localhost left intact

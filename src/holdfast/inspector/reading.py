@@ -253,7 +253,7 @@ def _unmixed(data: bytes) -> tuple[list[SentRequest], bytes]:
                 sent = []
         elif said.startswith(b"< ") or said == b"<":
             mixed.append(line[2:] if said != b"<" else line[1:])
-        elif _CURLS_WORDS.match(said) is None:
+        elif line != b"\r" and _CURLS_WORDS.match(said) is None:  # the progress meter begins with one
             plain.append(line)
             mixed.append(line)
     shown = b"".join(plain)
