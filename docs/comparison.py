@@ -41,7 +41,8 @@ and LOCK are not kept by caches), and those of Holdfast's notes that are only wo
 
 _LEFT_OUT: Final = """\
 `holdfast inspect` shows what httplint finds, but for the notes in this table. Those on the form of Retry-After, Date and
-Content-Range are left out, too: H01, H04, R06 and R09 judge it."""
+Content-Range are left out, too (H01, H04, R06 and R09 judge it), and so is that Accept and Accept-Encoding are no fields of a
+response: they may list what is supported (RFC 9110 section 15.5.16)."""
 
 
 class Spot(NamedTuple):

@@ -85,6 +85,11 @@ def test_answers_that_are_right_in_webdav_are_left_alone(values):
     assert {note.level for note in found} <= {Level.GOOD, Level.INFO}
 
 
+def test_a_415_may_list_what_is_supported():
+    assert "REQUEST_HDR_IN_RESPONSE" not in names(DATE, ("Accept", "text/plain"), status=415)
+    assert "REQUEST_HDR_IN_RESPONSE" in names(DATE, ("User-Agent", "x"), status=415)
+
+
 def test_a_fresh_423_is_never_called_good_news():
     found = notes(DATE, ("Cache-Control", "max-age=60"), method="GET", received_at=NOW)
     assert not [note for note in found if "fresh" in note.summary or "store" in note.summary]

@@ -127,6 +127,12 @@ def test_what_is_not_told_is_listed():
     assert found("S07", DATE, PROBLEM, body=ENDLESS) == []  # that it has no end is an answer, too
 
 
+def test_a_page_may_tell_it_in_any_words():
+    assert (
+        found("S07", ("Content-Type", "text/html"), body=b"<p>Ada has had it since nine; come back at ten.</p>") == []
+    )
+
+
 @pytest.mark.parametrize(
     "unknown", [{"method": "HEAD"}, {"body_is_known": False}, {"body_is_whole": False}, {"status": 403}]
 )

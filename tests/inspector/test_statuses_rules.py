@@ -150,6 +150,7 @@ def test_a_206_that_nobody_asked_for_is_found():
         ("GET", [("If-Modified-Since", DATE[1])], [], False),
         ("GET", [], [], True),
         ("PUT", [("If-None-Match", '"1"')], [("ETag", '"1"')], True),
+        ("QUERY", [("If-None-Match", '"1"')], [("ETag", '"1"')], False),
     ],
 )
 def test_a_304_answers_a_condition(method, asked, fields, is_wrong):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PASSED_OVER", "generic_notes"]
 
 _PREFIX: Final = "httplint:"
-_FIELD_SUBJECT: Final = re.compile(r"(?:field-|header-)(.+)|content-type")
+_FIELD_SUBJECT: Final = re.compile(r"(?:field-|header-)(.+)|content-type|offset-[0-9]+")
 _MOST_FED: Final = 1024 * 1024
 _MAX_SUMMARY: Final = 600
 _MAX_LINE: Final = 2000
@@ -50,6 +50,7 @@ PASSED_OVER: Final[dict[str, str]] = {
     "STATUS_NONSTANDARD": "R23: a code that is not registered is treated as the x00 of its class (RFC 9110 section 15), and breaks nothing",
     "STATUS_DEPRECATED": "R23",
     "STATUS_RESERVED": "R23",
+    "STATUS_IM_A_TEAPOT": "R23",
     # False for WebDAV.
     "STATUS_412_WITHOUT_PRECONDITION": "R10: WebDAV's If and Overwrite: F are conditions too (RFC 4918 sections 10.4, 10.6)",
     "CREATED_WITHOUT_LOCATION": "without Location the new resource is at the request's URL (RFC 9110 section 15.3.2), as after PUT, MKCOL, "
@@ -120,6 +121,8 @@ PASSED_OVER: Final[dict[str, str]] = {
 
 # Fields whose form our own rules judge, and the notes about form that are then left out: Retry-After (H01), Date (H04), Content-Range (R06, R09).
 _OWN_FIELDS: Final = frozenset({"field retry-after", "field date", "field content-range"})
+# In a response they list what is supported, as after a 415 (RFC 9110 sections 12.5.1, 12.5.3 and 15.5.16).
+_LISTED_IN_RESPONSES: Final = frozenset({"field accept", "field accept-encoding"})
 _OF_FORM: Final = frozenset(
     {"BAD_SYNTAX", "BAD_SYNTAX_DETAILED", "SINGLE_HEADER_REPEAT", "BAD_DATE_SYNTAX", "DATE_OBSOLETE"}
 )
@@ -175,6 +178,8 @@ def _is_passed_over(note: Note, *, has_age: bool) -> bool:
     name = note.rule.removeprefix(_PREFIX)
     if name == "DATE_INCORRECT":
         return not has_age  # then H04 says it; how Age and Date go together is known to httplint alone
+    if name == "REQUEST_HDR_IN_RESPONSE" and note.subject.lower() in _LISTED_IN_RESPONSES:
+        return True
     return name in PASSED_OVER or (note.subject.lower() in _OWN_FIELDS and name in _OF_FORM)
 
 
@@ -223,7 +228,8 @@ def _plain(
     found: Iterable[Any], fields: Iterable[FieldLine], level_of: Callable[[Level], Level], prefix: str
 ) -> Iterator[Note]:
     """The found notes as ours, each with its subnotes after it."""
-    names = {name.lower(): name for name, _ in fields}
+    lines = list(fields)
+    names = {name.lower(): name for name, _ in lines} | {f"offset-{at}": name for at, (name, _) in enumerate(lines)}
     todo = list(found)[::-1]
     while todo:
         note = todo.pop()
@@ -252,7 +258,7 @@ def _failure(error: Exception) -> Note:
 
 
 def _subject(subject: str, names: dict[str, str]) -> str:
-    """`field-retry-after field-date` -> `field Retry-After, Date`; other subjects as they are."""
+    """`field-retry-after field-date` -> `field Retry-After, Date`; `offset-3` is the fourth line; other subjects as they are."""
     parts = [_FIELD_SUBJECT.fullmatch(part) for part in subject.split()]
     fields = [match[1] or match[0] for match in parts if match is not None]
     if not fields:

@@ -204,9 +204,11 @@ def claimed_owner(inspected: Inspected) -> Iterator[Finding]:
     sources=[rfc(4918, "11.3"), rfc(9457, "3.2"), rfc(9110, "15.5")],
 )
 def untold(inspected: Inspected) -> Iterator[Finding]:
-    """Which of the four a 423 leaves out."""
+    """Which of the four a 423 leaves out. A page may tell them in any words, so pages are not judged."""
     response = inspected.response
-    if inspected.status != 423 or inspected.method == "HEAD" or not (response.body_is_known and response.body_is_whole):
+    if inspected.status != 423 or inspected.method == "HEAD" or response.media_type == "text/html":
+        return
+    if not (response.body_is_known and response.body_is_whole):
         return
     missing = _untold(inspected.locked)
     if missing:

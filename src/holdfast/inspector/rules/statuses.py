@@ -202,8 +202,12 @@ def not_modified(inspected: Inspected) -> Iterator[Finding]:
     request = inspected.request
     if inspected.status != 304 or request is None:
         return
-    if inspected.method not in {"GET", "HEAD"}:
-        yield Finding(f"304 is for GET and HEAD; {inspected.method} whose condition is false is answered 412", "status")
+    if inspected.method not in {"GET", "HEAD", "QUERY"}:
+        yield Finding(
+            f"304 is for GET and HEAD; {inspected.method} whose condition is false is answered 412",
+            "status",
+            Level.WARN,
+        )
         return
     tags = request.field("if-none-match")
     if tags is None and not request.has("if-modified-since"):
