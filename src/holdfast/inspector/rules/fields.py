@@ -154,16 +154,18 @@ def framing(inspected: Inspected) -> Iterator[Finding]:
     response = inspected.response
     for fault in response.faults:
         yield Finding(fault.detail.rstrip("."), "message")
+    told = {fault.code for fault in response.faults}
     lengths = {part.strip(" \t") for value in response.values("content-length") for part in value.split(",")}
     has_coding = response.has("transfer-encoding")
-    if lengths and has_coding and response.version in {"1.0", "1.1"}:
+    is_told = "content-length-and-transfer-encoding" in told
+    if lengths and has_coding and not is_told and response.version in {"1.0", "1.1"}:
         yield Finding("Both Content-Length and Transfer-Encoding are sent", "field Content-Length")
     elif has_coding and response.version not in {"1.0", "1.1"}:
         yield Finding(f"Transfer-Encoding does not exist in HTTP/{response.version}", "field Transfer-Encoding")
-    if len(lengths) > 1:
+    if len(lengths) > 1 and "content-length-repeated" not in told:
         yield Finding("Content-Length is sent with different values", "field Content-Length")
     malformed = [length for length in lengths if not (length.isascii() and length.isdigit())]
-    if malformed:
+    if malformed and "content-length-invalid" not in told:
         yield Finding(f"Content-Length is not a number: {_quoted(malformed[0])}", "field Content-Length")
     if inspected.method == "HEAD":
         if response.body:
