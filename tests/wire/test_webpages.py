@@ -83,7 +83,7 @@ def test_the_listing_counts_who_shares_a_lock_and_leads_to_the_other_pages():
     page = lxml_html.document_fromstring(render_listing("/dav", [an_entry(locked_more=2)], top="/dav").decode())
     assert page.find(".//td[@class='held']").text_content() == "Ada and 2 more until 10:32 UTC"
     links = [link.get("href") for link in page.findall(".//header//nav/a")]
-    assert links == ["/", "/dav/", "/history", "/simulator", "/docs"]
+    assert links == ["/", "/dav/", "/history", "/simulator", "/inspect", "/docs"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ __all__ = ["UNOFFICIAL", "unassigned"]
 
 UNOFFICIAL: Final = {
     419: "Laravel: the page's CSRF token has expired",
-    420: "formerly Twitter: too many requests; formerly Shopify: the shop is locked",
+    420: "Twitter, in former times: too many requests; Shopify, too: the shop is locked",
     430: "Shopify: the request looks malicious",
     440: "Microsoft IIS: the session has ended, log in again",
     444: "nginx: the connection was closed without an answer (in its log alone)",
@@ -73,7 +73,7 @@ def unassigned(code: int) -> StatusInfo:
     """What is known of `code`, from 100 to 599, which the registry does not list."""
     status_class = StatusClass.of(code)
     use = UNOFFICIAL.get(code)
-    told = f" In use without one by {use}." if use else ""
+    told = f" In use all the same, by {use}." if use else ""
     section = _ERRORS.get(status_class)
     explanation = (
         None
