@@ -163,13 +163,13 @@ def parse_head(raw: bytes, *, is_wire: bool = True) -> Head:
 
 def _parse_fields(lines: list[str], faults: dict[str, FramingFault]) -> list[FieldLine]:
     """Name and value of each line; what is wrong is kept in `faults`, the first of each kind."""
-    fields: list[FieldLine] = []
+    fields: list[tuple[str, list[str]]] = []
     for line in lines:
         if "\r" in line:
             faults.setdefault("bare-cr", fault("bare-cr", f"There is a carriage return inside of {line[:60]!r}."))
         if line[:1] in {" ", "\t"} and fields:
-            name, value = fields[-1]
-            fields[-1] = (name, f"{value} {line.strip(' 	')}")
+            name, values = fields[-1]
+            values.append(line.strip(" \t"))
             faults.setdefault("obs-fold", fault("obs-fold", f"The field {name} goes on in the next line."))
             continue
         name, colon, value = line.partition(":")
@@ -180,8 +180,8 @@ def _parse_fields(lines: list[str], faults: dict[str, FramingFault]) -> list[Fie
         if trimmed != name:
             said = f"There is white space between {trimmed} and its colon."
             faults.setdefault("space-before-colon", fault("space-before-colon", said))
-        fields.append((trimmed, value.strip(" \t")))
-    return fields
+        fields.append((trimmed, [value.strip(" \t")]))
+    return [(name, " ".join(values)) for name, values in fields]
 
 
 def lengths_of(head: Head) -> tuple[int | None, list[FramingFault]]:

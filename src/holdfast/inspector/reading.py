@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast.inspector.exchange import Exchange, FieldLine, FramingFault, ReceivedResponse, SentRequest
 from holdfast.inspector.framing import (
+    MOST_HEAD_BYTES,
     Content,
     Head,
     HeadError,
@@ -34,18 +35,21 @@ __all__ = ["MOST_RESPONSES", "ReadingError", "read_exchange", "read_exchanges"]
 MOST_RESPONSES: Final = 200
 """Responses that are read from one text; it is refused beyond."""
 
-_START: Final = rb"HTTP/(?:1\.[01]|[23])(?:\.0)? [1-5][0-9]{2}(?: [^\r\n<]*)?\r?(?:\n|\Z)"
+# Lengths are bounded, so that no line can be looked through again from each of its places.
+_START: Final = rb"HTTP/(?:1\.[01]|[23])(?:\.0)? [1-5][0-9]{2}(?: [^\r\n<]{0,200})?\r?(?:\n|\Z)"
 _FIRST: Final = re.compile(rb"^" + _START, re.MULTILINE)
 # Inside of a body the same words may stand, as in a 207: what begins a response there has a field below it, or is a 100 with none.
 _NEXT: Final = re.compile(_START + rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:|\r?\nHTTP/)")
-_AT_ONCE: Final = re.compile(rb"\s*" + _START)
+_AT_ONCE: Final = re.compile(rb"\s{0,64}" + _START)
 _REQUEST: Final = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1\.[01]|[23])(?:\.0)?\r?$", re.MULTILINE)
 _EMPTY_LINE: Final = re.compile(rb"\r?\n\r?\n")
 
 _SENT: Final = re.compile(rb"^>(?: ([^\n]*))?\r?$")
 _VERBOSE: Final = re.compile(rb"^< HTTP/", re.MULTILINE)
 _CURLS_WORDS: Final = re.compile(rb"^(?:\* |[{}] \[|  % Total|\s+Dload|\s*[0-9]+ +[0-9.kMG]+ +[0-9]+ )")
-_CURLS_LAST: Final = re.compile(rb"\* (?:Connection #[0-9]+ to host|[Cc]losing connection|we are done)[^\n]*\n?\Z")
+_CURLS_LAST: Final = re.compile(
+    rb"\* (?:Connection #[0-9]+ to host|[Cc]losing connection|we are done)[^\n]{0,200}\n?\Z"
+)
 _OVER_TLS: Final = re.compile(rb"^\* .*(?:SSL connection using|TLSv1)", re.MULTILINE)
 
 # What a body in these codings begins with; where it does not, curl --compressed has decoded it.
@@ -107,6 +111,9 @@ def _read_response(dump: bytes, place: int, method: str) -> tuple[ReceivedRespon
     """The response that begins at `place`, where what follows it begins, and whether it is an interim one."""
     gap = _EMPTY_LINE.search(dump, place)
     head_end, body_at = (len(dump), len(dump)) if gap is None else (gap.start(), gap.end())
+    if head_end - place > MOST_HEAD_BYTES:
+        msg = f"The head of a response has more than {MOST_HEAD_BYTES >> 10} KiB, the most that is read."
+        raise ReadingError(msg)
     try:
         head = parse_head(dump[place:head_end], is_wire=False)
     except HeadError as error:
