@@ -207,10 +207,10 @@ class Room:
     def kept_out(self, reply: Reply, what: str) -> bool:
         """Expect that a write was refused because of a lock; as `refused`.
 
-        Raises UndecidedError where it was done because no lock keeps anybody out: that is the finding of put-locked, not of this probe.
+        Raises NotApplicableError where it was done because no lock keeps anybody out: that is the finding of put-locked, not of this probe.
         """
         if reply.took_effect and not self._locks_guard():
-            raise UndecidedError("locks keep nobody from writing here (see put-locked)")
+            raise NotApplicableError("locks keep nobody from writing here (see put-locked)")
         return self.refused(reply, what)
 
     def still_guards(self, path: str, what: str) -> bool:

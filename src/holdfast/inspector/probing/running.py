@@ -232,7 +232,8 @@ class _Run:
         except UndecidedError as error:
             verdict, reason = Verdict.ERROR, str(error)
         finally:
-            room.clean()
+            if room.requests:
+                room.clean()
         if room.findings:
             verdict, reason = Verdict.FAILED, reason if verdict is Verdict.ERROR else ""
         return ProbeResult(

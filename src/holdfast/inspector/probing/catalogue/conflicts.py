@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import Need, UndecidedError, probe
+from holdfast.inspector.probing.probe import Need, NotApplicableError, probe
 from holdfast.inspector.probing.reply import path_of
 from holdfast.inspector.probing.room import Room
 
@@ -104,7 +104,7 @@ def infinity_conflict_status(room: Room) -> None:
     room.creator.held(member)
     reply = room.other.lock(coll, depth="infinity")
     if reply.took_effect:
-        raise UndecidedError("the tree was locked (see infinity-conflict)")
+        raise NotApplicableError("the tree was locked (see infinity-conflict)")
     if not room.expect(reply.status in {207, 423}, f"the refusal is {reply.status}, not 207 or 423", reply):
         return
     named = {path for path, status in reply.statuses.items() if status == 423}

@@ -95,7 +95,7 @@ def refresh_restarts(room: Room) -> None:
     first = _granted(held, 2)
     reply = room.creator.refresh(held.path, held.token, "Second-60")
     if not reply.took_effect:
-        raise UndecidedError("the refresh was refused (see refresh-answer)")
+        raise NotApplicableError("the refresh was refused (see refresh-answer)")
     if (told := next((lock.timeout_s for lock in reply.locks), None)) is not None and told < first + _GRACE + 2:
         msg = f"the server refreshes to {told} seconds where 60 are asked for"
         raise NotApplicableError(msg)
@@ -117,7 +117,7 @@ def refresh_covers_members(room: Room) -> None:
     first = _granted(held, 2)
     reply = room.creator.refresh(coll, held.token, "Second-60")
     if not reply.took_effect:
-        raise UndecidedError("the refresh was refused (see refresh-answer)")
+        raise NotApplicableError("the refresh was refused (see refresh-answer)")
     room.wait(first + _GRACE)
     room.kept_out(room.other.put(doc), "the members of a refreshed tree were unlocked at its first timeout")
 

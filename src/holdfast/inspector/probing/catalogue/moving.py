@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.room import Room
 
 __all__ = ["lock_stays_behind", "locked_into_locked", "move_asks_both", "moved_out_is_free"]
@@ -18,7 +18,7 @@ def lock_stays_behind(room: Room) -> None:
     held = room.creator.held(room.document())
     to = room.path("moved.txt")
     if not room.creator.move(held.path, to, if_=held.tagged).took_effect:
-        raise UndecidedError("MOVE with the token was refused (see holder-deletes)")
+        raise NotApplicableError("MOVE with the token was refused (see holder-deletes)")
     shown = room.creator.propfind(to)
     room.expect(not shown.locks, "the lock has moved with its document", shown)
     room.allowed(room.other.put(to), "a moved document could not be written")

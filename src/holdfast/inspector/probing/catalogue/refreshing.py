@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.reply import Reply
 from holdfast.inspector.probing.room import Held, Room
 
@@ -98,5 +98,5 @@ def refresh_by_member(room: Room) -> None:
 def _refreshed(room: Room, held: Held) -> Reply:
     reply = room.creator.refresh(held.path, held.token)
     if not reply.took_effect:
-        raise UndecidedError("the refresh was refused (see refresh-answer)")
+        raise NotApplicableError("the refresh was refused (see refresh-answer)")
     return reply

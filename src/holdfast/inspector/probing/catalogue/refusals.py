@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.reply import Reply, path_of
 from holdfast.inspector.probing.room import Room
 
@@ -13,7 +13,7 @@ __all__ = ["lock_refusal_code", "refusal_before_upload", "refusal_of_member", "r
 def _refusal(reply: Reply, see: str) -> Reply:
     if reply.took_effect:
         msg = f"it was not refused (see {see})"
-        raise UndecidedError(msg)
+        raise NotApplicableError(msg)
     return reply
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import Need, UndecidedError, probe
+from holdfast.inspector.probing.probe import Need, NotApplicableError, probe
 from holdfast.inspector.probing.room import Held, Room
 
 __all__ = ["shared_holders_write", "shared_keeps_others_out", "shared_unlock_one"]
@@ -16,7 +16,7 @@ def _both(room: Room) -> tuple[Held, Held]:
     mine = room.creator.held(doc, "shared")
     reply = room.other.lock(doc, "shared")
     if not reply.took_effect or not reply.token:
-        raise UndecidedError("a second shared lock was refused (see shared-after-shared)")
+        raise NotApplicableError("a second shared lock was refused (see shared-after-shared)")
     return mine, Held(doc, reply.token, reply)
 
 

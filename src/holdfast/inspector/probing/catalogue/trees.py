@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.reply import Reply, path_of
 from holdfast.inspector.probing.room import Held, Room
 
@@ -44,7 +44,7 @@ def delete_tree_status(room: Room) -> None:
     coll, held = _tree(room)
     reply = room.other.delete(coll)
     if reply.took_effect:
-        raise UndecidedError("the tree was deleted (see delete-tree)")
+        raise NotApplicableError("the tree was deleted (see delete-tree)")
     room.expect(reply.status in {207, 423}, f"the refusal is {reply.status}, not 207 or 423", reply)
     if reply.status == 207:
         room.expect(reply.statuses.get(path_of(held.path)) == 423, "the 207 has no 423 for the locked member", reply)

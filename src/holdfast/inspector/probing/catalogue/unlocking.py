@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.room import Room
 
 __all__ = [
@@ -75,7 +75,7 @@ def used_token(room: Room) -> None:
     """The token of a released lock is no longer true in an If field: 412."""
     held = room.creator.held(room.document())
     if not room.creator.unlock(held.path, held.token).took_effect:
-        raise UndecidedError("UNLOCK was refused (see unlock-frees)")
+        raise NotApplicableError("UNLOCK was refused (see unlock-frees)")
     reply = room.creator.put(held.path, if_=held.submitted)
     if room.refused(reply, "a PUT under the condition of a lock that was released was done"):
         room.expect(reply.status == 412, f"the refusal is {reply.status}, not 412", reply, Level.WARN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.reply import path_of
 from holdfast.inspector.probing.room import Held, Room
 
@@ -75,7 +75,7 @@ def unmapped_stays(room: Room) -> None:
     """What LOCK made stays after UNLOCK."""
     held = _held(room)
     if not room.creator.unlock(held.path, held.token).took_effect:
-        raise UndecidedError("UNLOCK was refused (see unlock-frees)")
+        raise NotApplicableError("UNLOCK was refused (see unlock-frees)")
     got = room.creator.get(held.path)
     level = Level.INFO if held.reply.status == 200 else None
     room.expect(got.status in {200, 204}, f"after UNLOCK, GET is answered {got.status}", got, level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.inspector.notes import Level, rfc
-from holdfast.inspector.probing.probe import NotApplicableError, UndecidedError, probe
+from holdfast.inspector.probing.probe import NotApplicableError, probe
 from holdfast.inspector.probing.room import Room
 
 __all__ = [
@@ -113,7 +113,7 @@ def locked_content_stays(room: Room) -> None:
     before = room.creator.get(doc)
     reply = room.other.put(doc, b"something else, and longer")
     if reply.took_effect:
-        raise UndecidedError("the write was not refused (see put-locked)")
+        raise NotApplicableError("the write was not refused (see put-locked)")
     after = room.creator.get(doc)
     room.expect(after.body == before.body, f"a PUT that was answered {reply.status} has changed the document", after)
     room.expect(after.field("etag") == before.field("etag"), "a refused PUT has changed the entity tag", after)
@@ -178,7 +178,7 @@ def delete_ends_lock(room: Room) -> None:
     doc = room.document()
     held = room.creator.held(doc)
     if not room.creator.delete(doc, if_=held.tagged).took_effect:
-        raise UndecidedError("DELETE with the lock's token was refused (see holder-deletes)")
+        raise NotApplicableError("DELETE with the lock's token was refused (see holder-deletes)")
     if room.allowed(room.other.put(doc), "after DELETE of a locked document the URL was still locked: PUT"):
         shown = room.creator.propfind(doc)
         room.expect(not shown.locks, "a new document is locked by the lock of the deleted one", shown)
