@@ -85,16 +85,17 @@ class _Series:
 class Answers:
     """How one face answers: histograms by method and status, and how many requests of each had been parked."""
 
-    __slots__ = ("cells", "parked")
+    __slots__ = ("by_class", "cells", "parked")
 
     def __init__(self) -> None:
-        """Nothing was answered yet."""
-        self.cells: dict[tuple[str, int], list[float]] = {}
-        self.parked: dict[tuple[str, int], int] = {}
+        """Nothing was answered yet; set `by_class` where a status is to count as its class, `4xx`."""
+        self.by_class = False
+        self.cells: dict[tuple[str, int | str], list[float]] = {}
+        self.parked: dict[tuple[str, int | str], int] = {}
 
     def add(self, method: str, status: int, seconds: float | None) -> None:
         """A request was answered, `seconds` after its head had come; None where it had been parked. Loop's thread only."""
-        key = (method if method in _METHODS else _OTHER_METHOD, status)
+        key = (method if method in _METHODS else _OTHER_METHOD, f"{status // 100}xx" if self.by_class else status)
         if seconds is None:
             self.parked[key] = self.parked.get(key, 0) + 1
             return
@@ -138,9 +139,11 @@ class Metrics:
 
     # -- what happens; each is brief ------------------------------------------------------------------
 
-    def answers_of(self, face: str) -> Answers:
-        """What counts the answers of a face; to be asked for once."""
-        return self._answers.setdefault(face, Answers())
+    def answers_of(self, face: str, *, by_class: bool = False) -> Answers:
+        """What counts the answers of a face. With `by_class` from now on by class, for a face that answers any status."""
+        answers = self._answers.setdefault(face, Answers())
+        answers.by_class = answers.by_class or by_class
+        return answers
 
     def waited(self, seconds: float, *, granted: bool) -> None:
         """A request has stood in the line for so long."""

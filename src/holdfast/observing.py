@@ -34,7 +34,8 @@ def observer(
     others = metrics.answers_of(otherwise)
     segment, busiest = next(iter(answers.items()))
     prefix = f"/{segment}/"
-    pretended = metrics.answers_of("simulator")
+    # By class: whoever asks there chooses the status, and 500 of them by each method would be as many series.
+    pretended = metrics.answers_of("simulator", by_class=True)
     below = f"{simulated}/" if simulated else ""
     note = log.note
     least = 0 if notes_all else 500

@@ -114,6 +114,18 @@ class TestServed:
         assert value(found, "holdfast_requests_total", face="webdav", method="LOCK", status="200") == 1
         assert value(found, "holdfast_request_seconds_count", face="webdav", method="LOCK") == 1  # alice's
 
+    def test_whoever_asks_for_every_status_makes_a_series_for_each_class_alone(self, served: Served):
+        rita = served.as_("rita")
+        for code in (*range(200, 600, 7), 102):
+            rita.get(f"/api/status/{code}")
+        statuses = {
+            dict(labels)["status"]: count
+            for (name, labels), count in scrape(served).items()
+            if name == "holdfast_requests_total" and ("face", "simulator") in labels
+        }
+        assert set(statuses) == {"2xx", "3xx", "4xx", "5xx"}
+        assert sum(statuses.values()) == 59
+
     def test_no_label_tells_a_path_or_a_name(self, served: Served):
         served.as_("alice").locked("/dav/secret-plan.txt")
         served.as_("alice").get("/nowhere/secret-plan.txt")
