@@ -128,6 +128,23 @@ def test_a_kept_connection_that_the_server_has_closed_is_no_failure():
             assert transport.exchange(SentRequest(method=request, url=url + "/"), 10).response.status == 200
 
 
+def test_a_connection_is_kept_and_a_body_known_to_be_whole():
+    def serve(connection, number):
+        for _ in range(2):
+            head(connection)
+            connection.sendall(OK)
+        head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+        head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+
+    with listening(serve) as url, sending(url) as transport:
+        replies = [transport.exchange(SentRequest(method="GET", url=url + "/"), 10).response for _ in range(3)]
+        assert [(one.body, one.body_is_whole) for one in replies] == [(b"ok", True)] * 3
+        cut = transport.exchange(SentRequest(method="GET", url=url + "/"), 10).response
+        assert (cut.body, cut.body_is_whole) == (b"ok", False)
+
+
 def test_no_answer_is_told_with_what_was_asked():
     def serve(connection, number):
         head(connection)

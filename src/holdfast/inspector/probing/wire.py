@@ -153,11 +153,11 @@ class HttpTransport:
             body += piece
             if len(body) > _MOST_BODY or time.monotonic() > until:
                 break
-        is_whole = response.isclosed()
+        is_whole = response.isclosed() or response.length == 0
         fields = tuple(response.getheaders())
         version = "1.0" if response.version == 10 else "1.1"
+        response.close()
         if not is_whole or response.will_close:
-            response.close()
             self.release()
         return ReceivedResponse(
             status=response.status,
