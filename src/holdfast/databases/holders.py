@@ -1,0 +1,127 @@
+"""Holder: one who has something locked in a database, told in the same words whatever database it is.
+
+Owns: that value, its line for a log, and the errors of asking. Must not know: how a holder is found or ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from holdfast.databases.codes import Dialect
+from holdfast.wire.sentences import clean
+
+__all__ = ["Holder", "MissingDriverError", "UnreachableDatabaseError", "WhoError", "rank", "span_text"]
+
+_LONGEST_STATEMENT: Final = 160
+
+
+class WhoError(Exception):
+    """The database was asked who holds it, and would not say; the text is a plain sentence."""
+
+
+class MissingDriverError(WhoError):
+    """No driver for this database is installed; the text says how to install one."""
+
+
+class UnreachableDatabaseError(WhoError):
+    """There is no such database, or it could not be connected to."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """One who holds something in a database. What is not known is empty or None.
+
+    `pid` is PostgreSQL's process, MySQL's connection, or for SQLite a process of this machine; None where there is none (a
+    prepared transaction) or it cannot be seen. `since` is when its transaction began and `held_s` how many seconds ago that was by the
+    database's clock; SQLite does not tell either, but for transactions of this process. `started_at` is when the session or the
+    process itself began. `doing` says what it does, as the end of a sentence that begins with its name. `resource` is what it holds,
+    `mode` how. `blocks` are those who wait for it, directly or behind others; `is_waiting`: it waits itself, so it is not
+    where the queue begins. `began_at` is the place in the code of this process where its transaction began
+    (`holdfast.databases.watching`). `prepared` is the name of a prepared transaction, which belongs to no session.
+
+    >>> ada = Holder(dialect=Dialect.POSTGRESQL, pid=4711, user="ada", doing="is idle in a transaction", held_s=312, blocks=(4712,))
+    >>> print(ada)
+    4711 (ada): is idle in a transaction, for 5 min; 1 waits for it
+    """
+
+    dialect: Dialect
+    doing: str
+    pid: int | None = None
+    user: str = ""
+    program: str = ""
+    host: str = ""
+    database: str = ""
+    state: str = ""
+    statement: str = ""
+    resource: str = ""
+    mode: str = ""
+    since: datetime | None = None
+    held_s: float | None = None
+    started_at: datetime | None = None
+    blocks: tuple[int, ...] = ()
+    is_in_the_way: bool = True
+    is_waiting: bool = False
+    is_this_process: bool = False
+    began_at: str = ""
+    prepared: str = ""
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """What `holdfast db kill` takes: the number, and a mark of this very session and transaction, so that no other is met."""
+        if self.prepared:
+            return f"prepared:{self.prepared}"
+        if self.pid is None:
+            return ""
+        marks = f"{self.started_at}|{None if self.dialect is Dialect.SQLITE else self.since}|{self.user}"
+        return f"{self.pid}.{hashlib.sha256(marks.encode()).hexdigest()[:4]}"
+
+    @property
+    def name(self) -> str:
+        """The number and who that is: `4711 (ada, reports, on 10.0.0.7)`."""
+        number = f"prepared transaction {clean(self.prepared)!r}" if self.prepared else str(self.pid or "somebody")
+        host = f"on {clean(self.host)}" if self.host else ""
+        who = ", ".join(word for word in (clean(self.user), clean(self.program), host) if word)
+        return f"{number} ({who})" if who else number
+
+    def __str__(self) -> str:
+        """One line for a log or a terminal."""
+        parts = [f"{self.name}: {self.doing}"]
+        if self.held_s is not None:
+            parts.append(f", for {span_text(self.held_s)}")
+        if self.resource or self.mode:
+            parts.append(f", holds {' '.join(word for word in (self.resource, self._bracketed()) if word)}")
+        if self.statement:
+            parts.append(f"; last statement: {clean(self.statement, _LONGEST_STATEMENT)}")
+        if self.began_at:
+            parts.append(f"; began at {self.began_at}")
+        if self.blocks:
+            parts.append(f"; {len(self.blocks)} {'waits' if len(self.blocks) == 1 else 'wait'} for it")
+        if self.note:
+            parts.append(f"; {self.note}")
+        return "".join(parts)
+
+    def _bracketed(self) -> str:
+        return f"({self.mode})" if self.mode and self.resource else self.mode
+
+
+def rank(holder: Holder) -> tuple[bool, bool, int, float]:
+    """For sorting: where the queue begins comes first, then who keeps the most waiting, then who has it longest."""
+    return not holder.is_in_the_way, holder.is_waiting, -len(holder.blocks), -(holder.held_s or 0)
+
+
+def span_text(seconds: float) -> str:
+    """A span of time, in one unit.
+
+    >>> span_text(0.2), span_text(59), span_text(7300)
+    ('0.2 s', '59 s', '2 h')
+    """
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s".replace(".0 s", " s")
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
