@@ -286,6 +286,7 @@ class LockRegistry:
             if earlier is not None and earlier.at <= pending.at:
                 return Found(lock, earlier)
             tx.put_break(lock.token, pending)
+            tx.append(Event.about_break(lock, tx.now, pending))
             if lock.expires_at is None or lock.expires_at > pending.at:
                 lock = msgspec.structs.replace(lock, expires_at=pending.at)
                 tx.replace(lock)

@@ -21,6 +21,7 @@ from holdfast.testing.store_cases import event_about, lock_on, waiter_on
 
 EARLIER = [version for version, _ in shipped_migrations()[:-1]]
 LOCK = "id, token, root, scope, depth, principal, owner, owner_xml, reason, client, face, fencing_token, created_at, refreshed_at, expires_at"
+EVENT = "seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token"
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def samples(folder: Path, clock: Clock) -> tuple[Row, list[Row]]:
             event_about(held, tx.now),
             event_about(gone, tx.now + timedelta(seconds=1), EventKind.BROKEN),
         ]
-    return lock_row(held), [(seq, *event_row(event)) for seq, event in enumerate(events, start=1)]
+    # Without the instant of a break that is set for later, which the first versions did not keep.
+    return lock_row(held), [(seq, *event_row(event)[:-1]) for seq, event in enumerate(events, start=1)]
 
 
 def make_earlier(path: Path, version: int, clock: Clock) -> None:
@@ -50,7 +52,7 @@ def make_earlier(path: Path, version: int, clock: Clock) -> None:
         places = ", ".join("?" * len(lock))
         connection.execute(f"INSERT INTO locks ({LOCK}) VALUES ({places})", lock)
         for event in events:
-            connection.execute(f"INSERT INTO events VALUES ({', '.join('?' * len(event))})", event)
+            connection.execute(f"INSERT INTO events ({EVENT}) VALUES ({', '.join('?' * len(event))})", event)
         connection.execute("INSERT INTO principals VALUES ('anna', 1)")
         connection.execute(
             "UPDATE counters SET locks = 1, next_fencing_token = 8, fencing_ceiling = 4097, next_seq = 4"

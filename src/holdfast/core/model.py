@@ -133,6 +133,8 @@ class EventKind(enum.StrEnum):
     EXPIRED = "expired"
     DESTROYED = "destroyed"
     """Its root was deleted or moved away by a permitted request (RFC 4918 sections 9.6, 9.9)."""
+    BREAKING = "breaking"
+    """A break was set for a later instant, the event's `ends_at`: the lock is still held, but ends by then."""
     BROKEN = "broken"
     QUEUED = "queued"
     """A request took its place in the line; the event's `lock_id` is the id that the lock will have."""
@@ -145,7 +147,10 @@ LOCK_ENDS: Final = frozenset({EventKind.RELEASED, EventKind.EXPIRED, EventKind.D
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One row of the change feed. `seq` is given by the store, strictly rising, never reused; 0 before that."""
+    """One row of the change feed. `seq` is given by the store, strictly rising, never reused; 0 before that.
+
+    `ends_at` is the instant by which a lock ends that is BREAKING; None with every other kind.
+    """
 
     seq: int
     at: datetime
@@ -158,6 +163,7 @@ class Event(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     fencing_token: int
+    ends_at: datetime | None = None
 
     @classmethod
     def about(cls, lock: Lock, kind: EventKind, at: datetime, *, actor: str, reason: str | None = None) -> Event:
@@ -192,6 +198,12 @@ class Event(msgspec.Struct, frozen=True):
             reason=reason,
             fencing_token=0,
         )
+
+    @classmethod
+    def about_break(cls, lock: Lock, at: datetime, pending: Break) -> Event:
+        """The same for a lock that `pending` is to end later."""
+        event = cls.about(lock, EventKind.BREAKING, at, actor=pending.actor, reason=pending.reason)
+        return msgspec.structs.replace(event, ends_at=pending.at)
 
     @classmethod
     def about_expiry(cls, lock: Lock, at: datetime, pending: Break | None) -> Event:

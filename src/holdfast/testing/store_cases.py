@@ -123,6 +123,7 @@ def event_about(lock: Lock, at: datetime, kind: EventKind = EventKind.GRANTED) -
         "someone else",
         "because",
         lock.fencing_token,
+        at + HALF_MINUTE if kind is EventKind.BREAKING else None,
     )
 
 

@@ -388,6 +388,9 @@ class StoreSuite(PropertySuite, RecordSuite, WaiterSuite):
             events = tx.events_after(0, 100)
             assert [event.kind for event in events] == list(EventKind)
             assert [event.seq for event in events] == given
+            assert [event.ends_at for event in events if event.ends_at] == [
+                event.at + timedelta(seconds=30) for event in events if event.kind is EventKind.BREAKING
+            ]
             assert tx.events_after(given[1], 2) == events[2:4]
             assert tx.events_after(given[-1], 2) == []
         first = events[0]

@@ -181,7 +181,7 @@ def waiter_row(waiter: Waiter) -> Row:
 
 def event_from(row: Row) -> Event:
     """An event from its columns."""
-    seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token = row
+    seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at = row
     return Event(
         seq,
         instant_from(at),
@@ -194,6 +194,7 @@ def event_from(row: Row) -> Event:
         actor,
         reason,
         fencing_token,
+        None if ends_at is None else instant_from(ends_at),
     )
 
 
@@ -205,6 +206,7 @@ def break_from(row: Row) -> Break:
 
 def event_row(event: Event) -> Row:
     """The columns of an event after its seq, which it has yet to get."""
+    ends_at = event.ends_at
     return (
         microseconds(event.at),
         event.kind._value_,
@@ -216,6 +218,7 @@ def event_row(event: Event) -> Row:
         event.actor,
         event.reason,
         event.fencing_token,
+        None if ends_at is None else microseconds(ends_at),
     )
 
 
