@@ -153,7 +153,7 @@ class HttpTransport:
             body += piece
             if len(body) > _MOST_BODY or time.monotonic() > until:
                 break
-        is_whole = response.isclosed() or response.length == 0
+        is_whole = (response.isclosed() or response.length == 0) and not response.length
         fields = tuple(response.getheaders())
         version = "1.0" if response.version == 10 else "1.1"
         response.close()
