@@ -52,6 +52,7 @@ class FoundLock(LockDescription, frozen=True, kw_only=True):
     True
     """
 
+    url: str = ""
     face: str = ""
     refreshed_at: datetime | None = None
     breaking: PendingBreak | None = None

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from holdfast.core.decisions import Standing
+from holdfast.core.decisions import Refused, Standing
 from holdfast.core.model import Depth, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.wire.davxml_write import HOLDFAST, Condition, condition_xml, escape, iso_instant, render_error
@@ -28,7 +28,7 @@ from holdfast.wire.problem_json import (
     encode_problem,
     parse_locked_problem,
 )
-from holdfast.wire.sentences import clean, clock_text, holder_text, program_name
+from holdfast.wire.sentences import broken_text, clean, clock_text, holder_text, program_name
 from holdfast.wire.webpages import LockedPageLock, render_locked_page
 
 __all__ = [
@@ -36,10 +36,12 @@ __all__ = [
     "MAX_LOCKS_SHOWN",
     "MAX_RETRY_SECONDS",
     "OFFICE_ERROR",
+    "SERVER_LINKS",
     "SHORT_RETRY_SECONDS",
     "ContendingLock",
     "Holder",
     "LockDescription",
+    "LockLinks",
     "LockedAnswer",
     "LockedProblem",
     "headers_423",
@@ -71,7 +73,10 @@ _LONGEST_RETRY: Final = timedelta(seconds=MAX_RETRY_SECONDS)
 
 
 class ContendingLock(msgspec.Struct, frozen=True):
-    """A lock in the way, as far as others may know of it: all but the token."""
+    """A lock in the way, as far as others may know of it: all but the token.
+
+    `url` is where it is described; None for its place in the API of a Holdfast server, empty where there is no such place.
+    """
 
     id: str
     root: ResourcePath
@@ -84,6 +89,7 @@ class ContendingLock(msgspec.Struct, frozen=True):
     created_at: datetime
     expires_at: datetime | None
     queue_length: int = 0
+    url: str | None = None
 
     @classmethod
     def of(cls, lock: Lock, *, root_href: str | None = None, queue_length: int = 0) -> ContendingLock:
@@ -103,6 +109,21 @@ class ContendingLock(msgspec.Struct, frozen=True):
         )
 
 
+class LockLinks(msgspec.Struct, frozen=True):
+    """Where the links of a 423 lead: URL paths, an empty one for a link that is left out.
+
+    A lock's own address, for programs and for people, is `lock` or `page` with the lock's id behind it.
+    """
+
+    lock: str = "/api/locks/"
+    page: str = "/locks/"
+    help: str = "/problems/locked"
+
+
+SERVER_LINKS: Final = LockLinks()
+"""The addresses of `holdfast serve`."""
+
+
 class LockedAnswer(msgspec.Struct, frozen=True):
     """Everything a 423 says. `wall_offset` is the clock's, for showing instants to people.
 
@@ -120,6 +141,35 @@ class LockedAnswer(msgspec.Struct, frozen=True):
     """A sentence for the one who asks, such as that his own lock was broken; it comes first."""
     line: Standing | None = None
     most_retry: int = MAX_RETRY_SECONDS
+    links: LockLinks = SERVER_LINKS
+
+    @classmethod
+    def of(
+        cls,
+        refused: Refused,
+        resource: ResourcePath,
+        condition: Condition,
+        *,
+        now: datetime,
+        wall_offset: timedelta,
+        most_retry: int = MAX_RETRY_SECONDS,
+    ) -> LockedAnswer:
+        """What is said of a refusal that is a 423; its note tells a former holder how his lock was broken."""
+        distinct = {item.lock.id: item.lock for item in refused.contentions}
+        lengths = {} if refused.line is None else refused.line.lengths
+        broken = refused.broken
+        return cls(
+            resource=resource,
+            locks=tuple(ContendingLock.of(lock, queue_length=lengths.get(lock.id, 0)) for lock in distinct.values()),
+            condition=condition,
+            now=now,
+            wall_offset=wall_offset,
+            note=""
+            if broken is None
+            else broken_text(broken.actor, broken.reason, broken.at + wall_offset, now + wall_offset),
+            line=refused.line,
+            most_retry=most_retry,
+        )
 
 
 def retry_after(answer: LockedAnswer) -> int:
@@ -149,7 +199,8 @@ def headers_423(answer: LockedAnswer, representation: Representation, *, office:
     """All fields of a 423 but Date and Content-Length."""
     headers = refusal_headers(representation)
     headers.append(("Retry-After", str(retry_after(answer))))
-    links = "".join([f'<{_lock_url(lock)}>; rel="describedby", ' for lock in answer.locks[:MAX_LOCKS_SHOWN]])
+    urls = [_lock_url(lock) for lock in answer.locks[:MAX_LOCKS_SHOWN]]
+    links = "".join([f'<{url}>; rel="describedby", ' for url in urls if url])
     headers.append(("Link", f'{links}</problems/locked>; rel="help"'))
     if office:
         headers.append(("X-MSDAVEXT_ERROR", office_error(answer)))
@@ -216,6 +267,8 @@ def locked_detail(answer: LockedAnswer) -> str:
         outcome = "Your change was not made."
     note = f"{answer.note} " if answer.note else ""
     line = _line_sentence(answer)
+    if not answer.locks and not line:  # nobody is known, as of a database that does not tell
+        return f"{note}{outcome} Try again soon."
     if not answer.locks:
         return f"{note}{line} {outcome} Try again soon, or wait in the line."
     said = f"{_holder_sentence(answer)} {line}" if line else _holder_sentence(answer)
@@ -311,7 +364,7 @@ def _description(lock: ContendingLock, answer: LockedAnswer) -> LockDescription:
         expires_at=None if expires_at is None else _rounded_up(expires_at + offset),
         expires_in=None if expires_at is None else max(0, -((answer.now - expires_at) // _SECOND)),
         queue_length=lock.queue_length,
-        url=_lock_url(lock),
+        url=f"{answer.links.lock}{lock.id}" if answer.links.lock else UNSET,
     )
 
 
@@ -320,7 +373,7 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
     since = lock.created_at + answer.wall_offset
     until = None if lock.expires_at is None else _rounded_up(lock.expires_at + answer.wall_offset)
     return LockedPageLock(
-        page_href=f"/locks/{lock.id}",
+        page_href=f"/locks/{lock.id}" if lock.url is None else lock.url,
         holder=holder_text(lock.holder.name, lock.holder.owner),
         owner=clean(lock.holder.owner),
         program=program_name(lock.holder.client),
@@ -345,4 +398,6 @@ def _rounded_up(instant: datetime) -> datetime:
 
 
 def _lock_url(lock: ContendingLock) -> str:
+    if lock.url is not None:
+        return lock.url
     return f"/api/locks/{lock.id}"  # an id is [A-Za-z0-9_-]+, so there is nothing to encode

@@ -54,7 +54,10 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One lock in the JSON of a 423. `root` and `url` are URL paths; `expires_in` is in seconds; None is without end."""
+    """One lock in the JSON of a 423. `root` and `url` are URL paths; `expires_in` is in seconds; None is without end.
+
+    An application that has no address for a lock leaves `url` out.
+    """
 
     id: str
     root: str
@@ -66,7 +69,7 @@ class LockDescription(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     expires_in: int | None = None
     queue_length: int = 0
-    url: str
+    url: str | UnsetType = UNSET
 
 
 class LockedProblem(Problem, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class LockedPageLock(msgspec.Struct, frozen=True, kw_only=True):
     """One lock as the locked page shows it; empty texts are left out.
 
     `edits` is true where a program has a document open, `renewable` where the end may move; the `..._iso` are in UTC;
-    `seconds_left` is None without end. `page_href` is the address of the lock's own page.
+    `seconds_left` is None without end. `page_href` is the address of the lock's own page, empty where it has none.
     """
 
     page_href: str

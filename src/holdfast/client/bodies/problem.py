@@ -102,7 +102,7 @@ def _holdfast_lock(lock: LockDescription, asked: Asked) -> KnownLock:
         depth=lock.depth.value,
         reason=words(lock.reason),
         program=text(lock.holder.client),
-        about=lock.url,
+        about=lock.url if isinstance(lock.url, str) else "",
     )
 
 

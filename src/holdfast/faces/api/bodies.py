@@ -307,6 +307,7 @@ class PendingBreak(msgspec.Struct, frozen=True, kw_only=True):
 class ShownLock(LockDescription, frozen=True, kw_only=True):
     """A lock, as everybody may see it who may read what it covers. `expires_in` is in seconds; null is without end."""
 
+    url: str  # pyright: ignore[reportGeneralTypeIssues] - here it is always told
     face: Face
     refreshed_at: datetime
     breaking: PendingBreak | None = None

@@ -1,36 +1,25 @@
 """The check: may this change be made now? Asked in JSON, or by a gateway for the request that it holds in its hand.
 
-Owns: from a forwarded method to the effects that locks are asked about, and whose word counts for whom. With
-it a gateway (Caddy, Traefik, nginx) puts locks before any application. Must not know how locks are weighed.
+Owns: which request a gateway asks about, and whose word counts for whom. With it a gateway (Caddy, Traefik, nginx)
+puts locks before any application. What a method changes is told by `wire.changes`. Must not know how locks are weighed.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
 from msgspec import UnsetType
 
 from holdfast.core.access import ANONYMOUS, Role
-from holdfast.core.conditions import EtagCondition, IfHeader
 from holdfast.core.decisions import Effect, Reach, Refused
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import CheckBody, CheckQuery
 from holdfast.faces.api.call import Call
 from holdfast.faces.api.errors import EXPECTED_ERRORS, RefusalError, as_refusal, render
 from holdfast.faces.api.locks import refused
+from holdfast.wire.changes import ChangeReader
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
-from holdfast.wire.if_header import MAX_IF_BYTES
-from holdfast.wire.rfc4918 import DestinationElsewhereError, parse_destination, parse_lock_token
 
 __all__ = ["check", "check_forwarded"]
-
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
-"""Methods that change nothing (RFC 9110 section 9.2.1): no lock stands against them."""
-
-_REACHES: Final = {"DELETE": Reach.TREE, "MOVE": Reach.TREE, "MKCOL": Reach.MEMBERSHIP}
-"""How far a method's change goes; any other that is not known to read changes the content of its resource."""
 
 
 def check(call: Call) -> Response:
@@ -78,15 +67,12 @@ def _check_forwarded(call: Call) -> Response:
     method, uri = _forwarded(call)
     resource = call.site.resolve(uri.partition("?")[0])
     _demand_reader(call, resource)
-    if method in _READING:
+    reader = ChangeReader(*_origin(call), resolve=call.site.resolve, knows_etags=call.site.is_served)
+    change = reader.read(method, resource, call.header)
+    if change is None:
         return _answered(call, None, resource)
-    token = call.header(b"lock-token")
-    found = call.site.registry.check(
-        _effects(call, method, resource),
-        () if token is None else (parse_lock_token(token),),
-        _forwarded_principal(call, resource),
-        _condition(call, resource),
-    )
+    principal = _forwarded_principal(call, resource)
+    found = call.site.registry.check(change.effects, change.tokens, principal, change.condition)
     return _answered(call, found, resource)
 
 
@@ -113,43 +99,6 @@ def _answered(call: Call, found: Refused | None, resource: ResourcePath) -> Resp
     if found is None:
         return Response(204, [("Cache-Control", "no-store")])
     return refused(call, found, resource, Condition.LOCK_TOKEN_SUBMITTED)
-
-
-def _effects(call: Call, method: str, resource: ResourcePath) -> list[Effect]:
-    effects: list[Effect] = []
-    if method != "COPY":
-        effects.append(Effect(resource, _REACHES.get(method, Reach.CONTENT)))
-    destination = call.header(b"destination")
-    if method in {"COPY", "MOVE"} and destination is not None:
-        scheme, host = _origin(call)
-        try:
-            target = parse_destination(destination, scheme=scheme, host=host)
-        except DestinationElsewhereError:
-            pass  # not of this application: its locks are asked about there
-        else:
-            effects.append(Effect(call.site.resolve(target), Reach.TREE))
-    return effects or [Effect(resource, Reach.CONTENT)]
-
-
-def _condition(call: Call, resource: ResourcePath) -> IfHeader | None:
-    """The If header, without what only the application can judge: the entity tags of its own resources."""
-    text = call.header(b"if")
-    if text is None:
-        return None
-    if len(text) > MAX_IF_BYTES:
-        raise RefusalError(400, f"The If header is longer than {MAX_IF_BYTES} bytes.")
-    scheme, host = _origin(call)
-    header = call.condition(text, resource, scheme=scheme, host=host)
-    return IfHeader(
-        tuple(
-            item
-            if item.resource is None or call.site.is_served(item.resource)
-            else msgspec.structs.replace(
-                item, conditions=tuple([one for one in item.conditions if not isinstance(one, EtagCondition)])
-            )
-            for item in header.lists
-        )
-    )
 
 
 def _origin(call: Call) -> tuple[str, str | None]:

@@ -42,7 +42,7 @@ from holdfast.registry import ENDLESS, BreakOrder, Filter, Found, Granted, IdTak
 from holdfast.service import AcquireRequest, Claim, Queued, Stay
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
-from holdfast.wire.locked import MAX_RETRY_SECONDS, ContendingLock, LockedAnswer, locked_response
+from holdfast.wire.locked import MAX_RETRY_SECONDS, LockedAnswer, locked_response
 from holdfast.wire.prefer import Preferences, parse_prefer, render_prefer
 from holdfast.wire.rfc4918 import parse_lock_token
 from holdfast.wire.sentences import broken_text
@@ -263,18 +263,13 @@ def refused(
     """
     kind = refusal.refusal
     if refusal.is_locked:
-        distinct = {item.lock.id: item.lock for item in refusal.contentions}
-        line = refusal.line
-        lengths = {} if line is None else line.lengths
-        comes_back = keeps_place and line is not None and line.position is not None
-        locked = LockedAnswer(
-            resource=resource,
-            locks=tuple(ContendingLock.of(lock, queue_length=lengths.get(lock.id, 0)) for lock in distinct.values()),
-            condition=condition,
+        comes_back = keeps_place and refusal.line is not None and refusal.line.position is not None
+        locked = LockedAnswer.of(
+            refusal,
+            resource,
+            condition,
             now=call.site.clock.now(),
             wall_offset=call.site.clock.wall_offset(),
-            note=_note(call, refusal),
-            line=line,
             most_retry=min(call.site.line.come_back_s, MAX_RETRY_SECONDS) if comes_back else MAX_RETRY_SECONDS,
         )
         return locked_response(locked, call.header(b"accept"), prefers_xml=False)
