@@ -227,6 +227,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     simulator_max_sequences: Annotated[
         Count, Meta(description="Sequences whose state is kept; with one more, the one used longest ago begins anew.")
     ] = 10_000
+    simulator_max_locks: Annotated[
+        Count, Meta(description="Real locks that the simulator keeps at once; one more is refused with 503.")
+    ] = 1_000
     simulator_max_at_work: Annotated[
         Count,
         Meta(description="Simulated answers that are delayed or faulty, at once in each process; one more: 503."),

@@ -8,7 +8,6 @@ the listening sockets.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from socket import socket
@@ -41,6 +40,7 @@ from holdfast.faces.inspector.inspection import Inspection
 from holdfast.faces.operations import OPERATIONS, OperationsFace
 from holdfast.faces.simulator.face import MOUNT as SIMULATOR
 from holdfast.faces.simulator.face import SimulatorFace, SimulatorLimits
+from holdfast.faces.simulator.locks import SimulatedLocks
 from holdfast.faces.simulator.pages.face import ADDRESS as SIMULATOR_PAGES
 from holdfast.faces.simulator.pages.face import PagesFace
 from holdfast.faces.simulator.sequences import SequenceStates
@@ -59,11 +59,12 @@ from holdfast.readiness import Readiness
 from holdfast.registry import LockRegistry
 from holdfast.service import Limits, LockService
 from holdfast.store.sqlite import SqliteStore
+from holdfast.sweeping import Sweeper
 from holdfast.turns import LineLimits
 from holdfast.wire.davxml import DEFAULT_LIMITS, XmlLimits
 from holdfast.wire.exchange import Request
 
-__all__ = ["MOUNT", "Application", "Sweeper", "run"]
+__all__ = ["MOUNT", "Application", "run"]
 
 MOUNT: Final = ResourcePath("/dav")
 """Where the served folder stands in the one namespace."""
@@ -73,6 +74,9 @@ _METRICS_NAME: Final = "metrics"
 
 _SEQUENCES_NAME: Final = "sequences.db"
 """The file in the state folder where workers meet for the simulator's sequences."""
+
+_SIMULATED_HOLDER: Final = "simulated:"
+"""What the names of simulated holders begin with, where there are users: no user's name has a colon."""
 
 _LABELS: Final = {
     MOUNT.name: "webdav",
@@ -100,37 +104,6 @@ class _Identifier:
 
     def identify_slowly(self, head: Request) -> Principal | None:
         return self._identification.identify_slowly(head)
-
-
-class Sweeper:
-    """A thread that tidies expired locks and old events away; correctness never waits for it."""
-
-    def __init__(self, service: LockService, *, every_s: float, keep_events: timedelta) -> None:
-        """Start with `start`."""
-        self._service = service
-        self._every_s = every_s
-        self._keep_events = keep_events
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="holdfast-sweeper", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the sweep in progress."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                while self._service.sweep() and not self._stopping.is_set():
-                    pass
-                self._service.trim(self._keep_events)
-            except Exception:
-                _logger.exception("tidying expired locks failed; it is tried again in %s s", self._every_s)
 
 
 class Application:
@@ -188,9 +161,10 @@ class Application:
             longest=timedelta(seconds=settings.max_stream_s),
         )
         webdav = WebDavFace(self.site, unknown=identification.answer_unknown)
+        registry = LockRegistry(self.service, self.store)
         api = ApiFace(
             ApiSite(
-                registry=LockRegistry(self.service, self.store),
+                registry=registry,
                 feed=self.feed,
                 line=self.line,
                 clock=self.store.clock,
@@ -211,6 +185,14 @@ class Application:
             limits=_simulator_limits(settings),
             clock=self.store.clock,
             unknown=identification.answer_unknown,
+            locks=SimulatedLocks(
+                registry,
+                self.line,
+                self.store,
+                self.store.clock,
+                most=settings.simulator_max_locks,
+                prefix="" if identification.is_open else _SIMULATED_HOLDER,
+            ),
         )
         guard = AddressGuard(frozenset(settings.inspect_ports)) if settings.inspect_urls else None
         inspector = InspectorFace(Inspection(guard), unknown=identification.answer_unknown)

@@ -8,6 +8,7 @@ import time
 import pytest
 from lxml import etree
 
+from holdfast.faces.simulator.lock_options import LOCK_OPTIONS
 from holdfast.faces.simulator.options import OPTIONS
 from holdfast.wire.rfc9110 import parse_http_date
 
@@ -206,7 +207,7 @@ def test_what_cannot_be_is_refused_with_what_can(asked, query):
     problem = seen.json
     assert problem["status"] == 400
     assert problem["detail"].endswith((".", "0.7.", "200."))
-    assert set(problem["allowed"]) == set(OPTIONS)
+    assert set(problem["allowed"]) == {*OPTIONS, *LOCK_OPTIONS}
 
 
 @pytest.mark.parametrize("name", ["X-Simulate-Foo", "X-Simulate-Delays", "X-Simulate-"])
@@ -225,7 +226,7 @@ def test_a_code_that_is_none_is_refused_with_those_there_are(asked, target):
 
 
 @pytest.mark.parametrize(
-    "target", ["abc", "423/", "423/x", "", "-423", "+423", "4%32", "%D9%A4%D9%A2%D9%A3", "locks", "sequences/"]
+    "target", ["abc", "423/", "423/x", "", "-423", "+423", "4%32", "%D9%A4%D9%A2%D9%A3", "locks/", "sequences/"]
 )
 def test_an_address_that_is_none_is_not_found(asked, target):
     seen = asked(f"/api/status/{target}")
@@ -235,5 +236,5 @@ def test_an_address_that_is_none_is_not_found(asked, target):
 
 def test_the_address_above_tells_what_there_is(asked):
     told = asked("/api/status").json
-    assert set(told["options"]) == set(OPTIONS)
+    assert set(told["options"]) == {*OPTIONS, *LOCK_OPTIONS}
     assert asked("/api/status", "PUT").head.status == 405

@@ -16,7 +16,7 @@ from holdfast.core.model import Depth, Face, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.simulator.bodies import choose_form, content_type, policy, render
 from holdfast.faces.simulator.content import Content
-from holdfast.faces.simulator.diagnosis import Diagnosis, Turn, see_request, see_status
+from holdfast.faces.simulator.diagnosis import Diagnosis, LockSeen, Turn, see_request, see_status
 from holdfast.faces.simulator.options import BodyForm, Fault, Options
 from holdfast.faces.simulator.required import (
     DEFAULT_RETRY_S,
@@ -27,11 +27,12 @@ from holdfast.faces.simulator.required import (
 )
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Request, Response
-from holdfast.wire.locked import ContendingLock, Holder, LockedAnswer
+from holdfast.wire.locked import ContendingLock, Holder, LockedAnswer, headers_423
+from holdfast.wire.problem import Representation
 from holdfast.wire.scripts import Cut, Data, End, Framing, Head, Interim, MalformedChunk, Script, Step, Wait
 from holdfast.wire.statuses import StatusInfo, status_info
 
-__all__ = ["EXPOSED", "MARK", "Moment", "cross_origin_fields", "simulate"]
+__all__ = ["EXPOSED", "MARK", "Moment", "Real", "cross_origin_fields", "simulate"]
 
 MARK: Final = "X-Simulated"
 """The field that tells a simulated answer from a real one: its value is the status that was simulated. What the simulator
@@ -47,6 +48,7 @@ EXPOSED: Final = (
 _HELD_FOR: Final = timedelta(minutes=5)
 _HOLDER: Final = Holder("ada", "Ada Lovelace", "LibreOffice/24.8")
 _NOTE: Final = "This lock is simulated."
+_OF_LOCKED: Final = frozenset({"Retry-After", "Link"})
 _PIECES: Final = 16
 _MISSING_BYTES: Final = 64
 
@@ -63,6 +65,17 @@ class Moment(msgspec.Struct, frozen=True):
         return self.now + self.wall_offset
 
 
+class Real(msgspec.Struct, frozen=True):
+    """A real lock in the place of an invented one: `locked` is what a 423 says of it, None once it is gone.
+
+    `fields` are more fields of the answer.
+    """
+
+    seen: LockSeen
+    locked: LockedAnswer | None
+    fields: tuple[tuple[str, str], ...] = ()
+
+
 def cross_origin_fields(further: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """What lets scripts of any site read an answer, without anybody's credentials (Fetch Standard, CORS protocol)."""
     exposed = dict.fromkeys((*EXPOSED, *further))
@@ -70,24 +83,32 @@ def cross_origin_fields(further: tuple[str, ...] = ()) -> list[tuple[str, str]]:
 
 
 def simulate(
-    code: int, request: Request, body: bytes, options: Options, *, moment: Moment, turn: Turn | None = None
+    code: int,
+    request: Request,
+    body: bytes,
+    options: Options,
+    *,
+    moment: Moment,
+    turn: Turn | None = None,
+    real: Real | None = None,
 ) -> Response:
     """Answer `request`, whose body is `body`, with `code`, from 100 to 599.
 
-    An interim status comes before a final 200. 101 needs a request that names the protocol in Upgrade.
+    An interim status comes before a final 200. 101 needs a request that names the protocol in Upgrade. With `real`, a 423
+    tells of that lock.
     """
     info = status_info(code)
     final = 200 if info.is_interim else code
     form = choose_form(code, request.method, options.body, request.headers.get(b"accept"))
     if not (info.has_content or info.is_interim):
         form = BodyForm.NONE
-    content, described = _content(info, final, request, body, form, options, moment, turn)
+    content, described = _content(info, final, request, body, form, options, moment, turn, real)
     fields = [
         *described,
-        *([] if info.is_interim else required_fields(code, request)),
+        *([] if info.is_interim else _required(code, request, real)),
         ("Cache-Control", "no-store"),
         ("Vary", "Accept"),
-        (MARK, _mark(code, turn)),
+        (MARK, _mark(code, turn, real)),
         ("X-Content-Type-Options", "nosniff"),
         ("Content-Security-Policy", policy(code, form)),
         *cross_origin_fields(tuple(name for name, _ in options.fields)),
@@ -116,6 +137,7 @@ def _content(
     options: Options,
     moment: Moment,
     turn: Turn | None,
+    real: Real | None,
 ) -> tuple[Content, list[tuple[str, str]]]:
     """The content, with the fields that describe it."""
     code = info.code
@@ -124,9 +146,11 @@ def _content(
         request=see_request(request, body, is_part=code == 206),
         answered=final if final != code else UNSET,
         sequence=UNSET if turn is None else turn,
+        lock=UNSET if real is None else real.seen,
         link=LANDING if code in {201, 300, 301, 302, 303, 307, 308, 511} else UNSET,
     )
-    content = Content(render(diagnosis, form, request, _locked(request, options, moment)))
+    locked = real.locked if real is not None and real.locked is not None else _locked(request, options, moment)
+    content = Content(render(diagnosis, form, request, locked))
     media_type = content_type(form)
     fields = [] if media_type is None else [("Content-Type", media_type)]
     if media_type is not None and options.size is not None:
@@ -158,8 +182,20 @@ def _locked(request: Request, options: Options, moment: Moment) -> LockedAnswer:
     return LockedAnswer(resource, (lock,), condition, moment.now, moment.wall_offset, _NOTE)
 
 
-def _mark(code: int, turn: Turn | None) -> str:
-    """An Item of RFC 8941: the status, with the sequence's key and turn as parameters."""
+def _required(code: int, request: Request, real: Real | None) -> list[tuple[str, str]]:
+    """What the status must carry; the fields of a 423 that a real lock stands behind are those of every real 423."""
+    if real is None:
+        return required_fields(code, request)
+    if real.locked is None:
+        return [*required_fields(code, request), *real.fields]
+    told = headers_423(real.locked, Representation.JSON)
+    return [*((name, value) for name, value in told if name in _OF_LOCKED), *real.fields]
+
+
+def _mark(code: int, turn: Turn | None, real: Real | None) -> str:
+    """An Item of RFC 8941: the status, with the sequence's key and turn, or the lock's key, as parameters."""
+    if real is not None:
+        return f'{code};lock="{real.seen.key}"'
     return str(code) if turn is None else f'{code};key="{turn.key}";turn={turn.turn}'
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from holdfast.faces.simulator.diagnosis import Diagnosis, Turn
+from holdfast.faces.simulator.diagnosis import Diagnosis, LockSeen, Turn
 from holdfast.faces.simulator.options import BodyForm
 from holdfast.wire.davxml_write import (
     HOLDFAST,
@@ -228,6 +228,12 @@ def _lines(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "link", diagnosis.link
     if isinstance(diagnosis.sequence, Turn):
         yield "sequence", f"{diagnosis.sequence.pattern}, turn {diagnosis.sequence.turn}, key {diagnosis.sequence.key}"
+    lock = diagnosis.lock
+    if isinstance(lock, LockSeen):
+        yield "lock", lock.state
+        yield "lock held", _plain(lock.held)
+        if isinstance(lock.ended, str):
+            yield "lock ended", lock.ended
     yield "method", request.method
     yield "url", request.url
     yield "client", request.client

@@ -19,6 +19,7 @@ __all__ = [
     "WITHHELD",
     "BodySeen",
     "Diagnosis",
+    "LockSeen",
     "RequestSeen",
     "RetrySeen",
     "StatusSeen",
@@ -98,6 +99,15 @@ class Turn(msgspec.Struct, frozen=True):
     state: str
 
 
+class LockSeen(msgspec.Struct, frozen=True):
+    """The real lock that the request asks about: whether it is `held`, or how it `ended`; `state` is where it is managed."""
+
+    key: str
+    held: bool
+    state: str
+    ended: str | UnsetType = UNSET
+
+
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """All that is said. `answered` is the final status, where `status` is an interim one."""
 
@@ -106,6 +116,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     request: RequestSeen
     answered: int | UnsetType = UNSET
     sequence: Turn | UnsetType = UNSET
+    lock: LockSeen | UnsetType = UNSET
     link: str | UnsetType = UNSET
     """Where to go on, for a status that says so in its content (300, 3xx, 511)."""
 

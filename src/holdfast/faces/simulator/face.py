@@ -20,6 +20,7 @@ from holdfast.core.paths import ROOT
 from holdfast.faces.simulator.answer import Moment, cross_origin_fields, protocol_of, simulate
 from holdfast.faces.simulator.bodies import BARE_POLICY, WEBDAV_METHODS, encode_json
 from holdfast.faces.simulator.diagnosis import Turn, body_bytes
+from holdfast.faces.simulator.lock_options import LOCK_OPTIONS
 from holdfast.faces.simulator.options import (
     OPTIONS,
     Caps,
@@ -30,19 +31,22 @@ from holdfast.faces.simulator.options import (
     parse_options,
     parse_pattern,
 )
-from holdfast.faces.simulator.sequences import SequenceState, SequenceStates, SequencesUnusableError
+from holdfast.faces.simulator.sequences import SequenceState, SequenceStates
+from holdfast.store.protocol import StoreError
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem_json import PROBLEM_CONTENT_TYPE, Problem
 from holdfast.wire.statuses import FIRST_CODE, LAST_CODE, status_info
 
-__all__ = ["MOUNT", "RealLocks", "SimulatorFace", "SimulatorLimits", "refusal"]
+__all__ = ["LOCKS", "MOUNT", "RealLocks", "SimulatorFace", "SimulatorLimits", "own_fields", "refusal", "say"]
 
 MOUNT: Final = "/api/status"
 """Where the face is mounted."""
 
 _BELOW: Final = f"{MOUNT}/"
 _SEQUENCES: Final = f"{MOUNT}/sequences"
-_LOCKS: Final = f"{MOUNT}/locks"
+LOCKS: Final = f"{MOUNT}/locks"
+"""Where real locks are looked at and managed, each at its key below."""
+
 _READS: Final = frozenset({"GET", "HEAD"})
 _CODES: Final = f"a code of three digits, from {FIRST_CODE} to {LAST_CODE}"
 _BITS: Final = 53
@@ -57,7 +61,7 @@ _PREFLIGHT: Final = (
         (
             "*", "Authorization", "Content-Type", "Depth", "Destination", "Idempotency-Key", "If", "If-Match",
             "If-None-Match", "Lock-Token", "Overwrite", "Prefer", "Range", "Timeout",
-            *(f"X-Simulate-{'-'.join(word.capitalize() for word in name.split('_'))}" for name in OPTIONS),
+            *(f"X-Simulate-{'-'.join(word.capitalize() for word in name.split('_'))}" for name in (*OPTIONS, *LOCK_OPTIONS)),
         )
     )),
     ("Access-Control-Max-Age", "600"),
@@ -83,11 +87,11 @@ class RealLocks(Protocol):
         ...
 
     def answer(self, code: int, request: Request, principal: Principal, options: Options, body: bytes) -> Response:
-        """Answer a request with `lock`. Raises OptionError."""
+        """Answer a request with any of its options. Raises OptionError, or StoreError."""
         ...
 
     def manage(self, request: Request, principal: Principal, key: str | None) -> Response:
-        """Answer for `/api/status/locks`, or `/api/status/locks/{key}`."""
+        """Answer for `/api/status/locks`, or for `key`, what follows behind it. Raises OptionError, or StoreError."""
         ...
 
 
@@ -148,7 +152,7 @@ class SimulatorFace:
     def is_brief(self, request: Request) -> bool:
         """True where neither a state nor a lock is asked."""
         return not (
-            request.target.startswith((_SEQUENCES, _LOCKS))
+            request.target.startswith((_SEQUENCES, LOCKS))
             or any(name in request.query for name in ("seq=", "seed=", "lock="))
             or any(name in request.headers for name in (b"x-simulate-seq", b"x-simulate-seed", b"x-simulate-lock"))
         )
@@ -159,8 +163,8 @@ class SimulatorFace:
             return self._answer(request)
         except OptionError as error:
             return self._refuse_option(str(error))
-        except SequencesUnusableError:
-            return refusal(503, "The states of sequences cannot be kept at the moment.", ("Retry-After", "1"))
+        except StoreError:
+            return refusal(503, "The state of this cannot be kept at the moment.", ("Retry-After", "1"))
         finally:
             if not isinstance(request.body, bytes):
                 request.body.discard()
@@ -194,7 +198,7 @@ class SimulatorFace:
         body = body_bytes(request, self._limits.body_bytes)
         if body is None:
             return self._too_large()
-        if self._locks is not None and "lock" in options.further:
+        if self._locks is not None and options.further:
             return self._locks.answer(code, request, principal, options, body)
         # Before any delay: a request that comes while this one is delayed takes the next turn.
         code, turn = self._take_turn(code, options, principal.name)
@@ -218,25 +222,26 @@ class SimulatorFace:
         if request.method == "DELETE":
             if not self._states.forget(owner, key) and key is not None:
                 return refusal(404, "There is no sequence of this key.")
-            return Response(204, _own_fields())
+            return Response(204, own_fields())
         if request.method not in _READS:
             detail = "The state of a sequence can be read (GET) and begun anew (DELETE)."
             return refusal(405, detail, ("Allow", "DELETE, GET, HEAD"))
         listed = [_listed(state) for state in self._states.find(owner, key)]
         if key is None:
-            return _say({"sequences": listed})
-        return _say(listed[0]) if listed else refusal(404, "There is no sequence of this key.")
+            return say({"sequences": listed})
+        return say(listed[0]) if listed else refusal(404, "There is no sequence of this key.")
 
     def _explain(self, request: Request) -> Response:
         """What there is: for whoever asks at the address above the codes."""
         if request.method not in _READS:
             return refusal(405, "Here it is only told what can be simulated.", ("Allow", "GET, HEAD"))
-        return _say({
+        return say({
             "simulate": f"{_BELOW}{{code}}",
             "code": _CODES,
             "methods": "any",
             "options": self._options,
             "sequences": _SEQUENCES,
+            **({} if self._locks is None else {"locks": LOCKS}),
             "page": "/simulator",
         })  # fmt: skip
 
@@ -249,7 +254,7 @@ class SimulatorFace:
 
     def _refuse_option(self, detail: str) -> Response:
         problem = _OptionsProblem(title="Bad Request", status=400, detail=detail, allowed=self._options)
-        return Response(400, [("Content-Type", PROBLEM_CONTENT_TYPE), *_own_fields()], encode_json(problem))
+        return Response(400, [("Content-Type", PROBLEM_CONTENT_TYPE), *own_fields()], encode_json(problem))
 
 
 def is_preflight(request: Request) -> bool:
@@ -269,14 +274,16 @@ def code_of(pattern: Sequence | Draw, number: int) -> int:
 def refusal(status: int, detail: str, *fields: tuple[str, str]) -> Response:
     """What the simulator says for itself, as problem details: it has no X-Simulated field."""
     problem = Problem(title=status_info(status).phrase, status=status, detail=detail)
-    return Response(status, [("Content-Type", PROBLEM_CONTENT_TYPE), *fields, *_own_fields()], encode_json(problem))
+    return Response(status, [("Content-Type", PROBLEM_CONTENT_TYPE), *fields, *own_fields()], encode_json(problem))
 
 
-def _say(value: object) -> Response:
-    return Response(200, [("Content-Type", "application/json"), *_own_fields()], encode_json(value))
+def say(value: object, status: int = 200, *fields: tuple[str, str]) -> Response:
+    """What the simulator tells, as JSON."""
+    return Response(status, [("Content-Type", "application/json"), *fields, *own_fields()], encode_json(value))
 
 
-def _own_fields() -> list[tuple[str, str]]:
+def own_fields() -> list[tuple[str, str]]:
+    """The fields of all that the simulator says for itself."""
     return [
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
