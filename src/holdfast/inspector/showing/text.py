@@ -71,11 +71,13 @@ def _of_one(shown: Shown, width: int | None, *, is_brief: bool) -> Iterator[list
         yield []
     for note in report.notes:
         yield _head(note)
-        if not is_brief:
+        if not is_brief and note.level is not Level.GOOD:  # what is right needs no mending
             yield from _explained(note, width)
             yield []
     if is_brief:
         return
+    if report.notes and report.notes[-1].level is Level.GOOD:
+        yield []
     if report.behaviour:
         yield [("bold", "What caches, programs and people do with it")]
         longest = max(len(statement.subject) for statement in report.behaviour)
