@@ -1,9 +1,72 @@
 """Databases that are locked: by whom, until when, and what must be done again.
 
-Nothing here needs a server of Holdfast. SQLAlchemy 2 is needed for what asks a database; `classify` needs no library at all.
+Nothing here needs a server of Holdfast. `classify`, `who` for SQLite and `retry_locked()` without an engine need no library at all;
+SQLAlchemy 2 is loaded where a name that needs it is first used.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from holdfast.databases.classify import LockedDatabase, classify
 from holdfast.databases.codes import Dialect, LockKind, RetryUnit
 
-__all__ = ["Dialect", "LockKind", "LockedDatabase", "RetryUnit", "classify"]
+# Not on first use as the others: the package `who` would stand in the function's place as soon as anything imported it.
+from holdfast.databases.who import who, who_async
+
+if TYPE_CHECKING:
+    from holdfast.databases.answering import answer_error, answer_error_async, locked_answer
+    from holdfast.databases.holders import Holder, WhoError
+    from holdfast.databases.immediate import begin_immediate, is_immediate
+    from holdfast.databases.patience import DatabaseLockedError, Retry, RetryOptions
+    from holdfast.databases.retrying import retry_locked, retrying, retrying_async, run_locked, run_locked_async
+
+__all__ = [
+    "DatabaseLockedError",
+    "Dialect",
+    "Holder",
+    "LockKind",
+    "LockedDatabase",
+    "Retry",
+    "RetryOptions",
+    "RetryUnit",
+    "WhoError",
+    "answer_error",
+    "answer_error_async",
+    "begin_immediate",
+    "classify",
+    "is_immediate",
+    "locked_answer",
+    "retry_locked",
+    "retrying",
+    "retrying_async",
+    "run_locked",
+    "run_locked_async",
+    "who",
+    "who_async",
+]
+
+# Where each public name lives.
+_HOMES: Final = {
+    "answering": ("answer_error", "answer_error_async", "locked_answer"),
+    "holders": ("Holder", "WhoError"),
+    "immediate": ("begin_immediate", "is_immediate"),
+    "patience": ("DatabaseLockedError", "Retry", "RetryOptions"),
+    "retrying": ("retry_locked", "retrying", "retrying_async", "run_locked", "run_locked_async"),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module of a public name on its first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, those that are not loaded yet included."""
+    return sorted({*globals(), *__all__})

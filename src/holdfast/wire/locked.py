@@ -75,7 +75,7 @@ _LONGEST_RETRY: Final = timedelta(seconds=MAX_RETRY_SECONDS)
 class ContendingLock(msgspec.Struct, frozen=True):
     """A lock in the way, as far as others may know of it: all but the token.
 
-    `url` is where it is described; None for its place in the API of a Holdfast server, empty where there is no such place.
+    `url` is where it is described; None for its place among all locks (see LockLinks), empty where there is no such place.
     """
 
     id: str
@@ -199,9 +199,12 @@ def headers_423(answer: LockedAnswer, representation: Representation, *, office:
     """All fields of a 423 but Date and Content-Length."""
     headers = refusal_headers(representation)
     headers.append(("Retry-After", str(retry_after(answer))))
-    urls = [_lock_url(lock) for lock in answer.locks[:MAX_LOCKS_SHOWN]]
-    links = "".join([f'<{url}>; rel="describedby", ' for url in urls if url])
-    headers.append(("Link", f'{links}</problems/locked>; rel="help"'))
+    urls = [_lock_url(lock, answer.links.lock) for lock in answer.locks[:MAX_LOCKS_SHOWN]]
+    links = [f'<{url}>; rel="describedby"' for url in urls if url]
+    if answer.links.help:
+        links.append(f'<{answer.links.help}>; rel="help"')
+    if links:
+        headers.append(("Link", ", ".join(links)))
     if office:
         headers.append(("X-MSDAVEXT_ERROR", office_error(answer)))
     return headers
@@ -364,7 +367,7 @@ def _description(lock: ContendingLock, answer: LockedAnswer) -> LockDescription:
         expires_at=None if expires_at is None else _rounded_up(expires_at + offset),
         expires_in=None if expires_at is None else max(0, -((answer.now - expires_at) // _SECOND)),
         queue_length=lock.queue_length,
-        url=f"{answer.links.lock}{lock.id}" if answer.links.lock else UNSET,
+        url=_lock_url(lock, answer.links.lock) or UNSET,
     )
 
 
@@ -373,7 +376,7 @@ def _on_page(lock: ContendingLock, answer: LockedAnswer) -> LockedPageLock:
     since = lock.created_at + answer.wall_offset
     until = None if lock.expires_at is None else _rounded_up(lock.expires_at + answer.wall_offset)
     return LockedPageLock(
-        page_href=f"/locks/{lock.id}" if lock.url is None else lock.url,
+        page_href=_lock_url(lock, answer.links.page),
         holder=holder_text(lock.holder.name, lock.holder.owner),
         owner=clean(lock.holder.owner),
         program=program_name(lock.holder.client),
@@ -397,7 +400,8 @@ def _rounded_up(instant: datetime) -> datetime:
     return (instant + _ALMOST_A_SECOND).replace(microsecond=0)
 
 
-def _lock_url(lock: ContendingLock) -> str:
+def _lock_url(lock: ContendingLock, below: str) -> str:
+    """Its own address, or its place `below` those of all; empty where there is none."""
     if lock.url is not None:
         return lock.url
-    return f"/api/locks/{lock.id}"  # an id is [A-Za-z0-9_-]+, so there is nothing to encode
+    return f"{below}{lock.id}" if below else ""  # an id is [A-Za-z0-9_-]+, so there is nothing to encode
