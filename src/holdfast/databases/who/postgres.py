@@ -44,7 +44,7 @@ _LOCKS: Final = text("""
 
 _PREPARED: Final = text("""
     SELECT gid, transaction::text AS xid, owner AS user, database, prepared AS since,
-           extract(epoch FROM clock_timestamp() - prepared)::float8 AS held_s, '-1/' || transaction::text AS virtual
+           extract(epoch FROM clock_timestamp() - prepared)::float8 AS held_s
     FROM pg_prepared_xacts""")
 
 _DATABASE: Final = text("SELECT current_database()")
@@ -107,7 +107,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     gid: str
     xid: str
-    virtual: str
     user: str = ""
     database: str = ""
     since: datetime | None = None
@@ -143,6 +142,16 @@ def _session(row: Any) -> Session:
     return Session(**values)
 
 
+def _owners(locks: Sequence[Lock], prepared: Sequence[Prepared]) -> dict[str, str]:
+    """The prepared transaction behind each virtual transaction that has no session: by the lock that it has on its own number."""
+    names = {one.xid: one.gid for one in prepared}
+    return {
+        lock.owner: names[lock.xid]
+        for lock in locks
+        if lock.pid is None and lock.kind == "transactionid" and lock.granted and lock.xid in names
+    }
+
+
 class _Situation:
     """All that was seen at one moment. A prepared transaction is known by its gid, a session by its pid."""
 
@@ -152,7 +161,7 @@ class _Situation:
         self._sessions = {session.pid: session for session in sessions}
         self._prepared = {one.gid: one for one in prepared}
         self._database = database
-        owners = {one.virtual: one.gid for one in prepared}
+        owners = _owners(locks, prepared)
         self._locks: dict[int | str, list[Lock]] = {}
         for lock in locks:
             key = lock.pid if lock.pid is not None else owners.get(lock.owner)
@@ -179,16 +188,8 @@ class _Situation:
         found: list[int | str] = [pid for pid in dict.fromkeys(session.blockers) if pid != _PREPARED_PID]
         if _PREPARED_PID in session.blockers:
             wanted = {lock.key for lock in self._locks.get(session.pid, ()) if not lock.granted}
-            found += [
-                gid
-                for gid, one in self._prepared.items()
-                if any(lock.key in wanted or lock.xid == one.xid for lock in self._locks.get(gid, ()))
-                and any(key in wanted for key in self._keys(gid))
-            ]
+            found += [gid for gid in self._prepared if any(lock.key in wanted for lock in self._granted(gid))]
         return tuple(found)
-
-    def _keys(self, holder: int | str) -> list[tuple[object, ...]]:
-        return [lock.key for lock in self._locks.get(holder, ()) if lock.granted]
 
     def _granted(self, holder: int | str) -> list[Lock]:
         return [lock for lock in self._locks.get(holder, ()) if lock.granted]
@@ -198,7 +199,8 @@ class _Situation:
         if key in self._prepared:
             return self._prepared[str(key)].database == self._database
         session = self._sessions[int(key)]
-        return session.database == self._database and session.state.startswith("idle in transaction")
+        is_idle = session.database == self._database and session.state.startswith("idle in transaction")
+        return is_idle and bool(self._granted(key))  # a transaction that has failed keeps nothing
 
     def _has_written(self, key: int | str) -> bool:
         """Whether it has changed or locked a row (it then has a transaction id), or a table against writers."""
