@@ -47,7 +47,7 @@ _SESSIONS: Final = text("""
     FROM information_schema.processlist WHERE id <> connection_id()""")
 
 _TRANSACTIONS: Final = text("""
-    SELECT trx_id AS id, trx_mysql_thread_id AS session, trx_query AS statement, trx_rows_locked AS rows_locked,
+    SELECT cast(trx_id AS char) AS id, trx_mysql_thread_id AS session, trx_query AS statement, trx_rows_locked AS rows_locked,
            trx_tables_locked AS tables_locked, trx_rows_modified AS rows_modified,
            timestampadd(SECOND, timestampdiff(SECOND, now(), utc_timestamp()), trx_started) AS since,
            timestampdiff(SECOND, trx_started, now()) AS held_s
