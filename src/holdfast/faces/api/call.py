@@ -16,15 +16,12 @@ from msgspec import inspect
 
 from holdfast.clock import Clock
 from holdfast.core.access import Principal
-from holdfast.core.conditions import IfHeader
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.faces.api.errors import RefusalError
 from holdfast.live.feed import Feed
 from holdfast.live.line import WaitingLine
 from holdfast.registry import LockRegistry
 from holdfast.wire.exchange import Request, Response
-from holdfast.wire.if_header import parse_if
-from holdfast.wire.rfc4918 import parse_destination
 
 __all__ = ["JSON_CONTENT_TYPE", "MAX_BODY_BYTES", "ApiSite", "Call", "answer", "too_large"]
 
@@ -137,17 +134,6 @@ class Call:
             return self.site.resolve(text)
         except InvalidPathError as error:
             raise RefusalError(status, f"{error} - at `$.{member}`") from None
-
-    def condition(self, text: str, resource: ResourcePath, *, scheme: str, host: str | None) -> IfHeader:
-        """An If header whose untagged lists are about `resource`, as it was sent to `host`; raises IfSyntaxError."""
-
-        def resolve_tag(tag: str) -> ResourcePath | None:
-            try:
-                return self.site.resolve(parse_destination(tag.partition("?")[0], scheme=scheme, host=host))
-            except ValueError:
-                return None  # malformed, or another server: it matches nothing (RFC 4918 section 10.4.3)
-
-        return parse_if(text, resource, resolve_tag)
 
 
 def _unfit(said: str, status: int, kind: type[object]) -> RefusalError:
