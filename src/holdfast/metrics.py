@@ -56,6 +56,7 @@ _EVENTS: Final = {
     EventKind.GRANTED: ("holdfast_grants", "Locks granted."),
     EventKind.RELEASED: ("holdfast_releases", "Locks released by their holders."),
     EventKind.EXPIRED: ("holdfast_expiries", "Locks whose time ran out, counted when that is noticed."),
+    EventKind.BREAKING: ("holdfast_set_breaks", "Breaks set for later, after a grace."),
     EventKind.BROKEN: ("holdfast_breaks", "Locks ended by force."),
     EventKind.DESTROYED: ("holdfast_destroyed_locks", "Locks that ended with their resource."),
     EventKind.QUEUED: ("holdfast_queued_requests", "Requests that took a place in the waiting line."),

@@ -224,12 +224,15 @@ class LockRegistry:
             lock = msgspec.structs.replace(lock, id=lock_id or lock.id, expires_at=None if endless else lock.expires_at)
         return Granted(self._service._keep(tx, lock, place))
 
-    def refresh(self, renewals: Sequence[Renewal], principal: str) -> list[Lock | Event | Miss]:
-        """Restart the timers; each is answered apart, in the same order. One that is being broken ends when it would."""
+    def refresh(self, renewals: Sequence[Renewal], principal: str) -> list[Found | Event | Miss]:
+        """Restart the timers; each is answered apart, in the same order. One that is being broken ends when it would.
+
+        Found has the lock with the break, if any; not how many wait.
+        """
         with self._store.write() as tx:
             return [self._refresh(tx, renewal, principal) for renewal in renewals]
 
-    def _refresh(self, tx: WriteTransaction, renewal: Renewal, principal: str) -> Lock | Event | Miss:
+    def _refresh(self, tx: WriteTransaction, renewal: Renewal, principal: str) -> Found | Event | Miss:
         lock = self._held_by(tx, renewal.lock_id, renewal.token, principal)
         if not isinstance(lock, Lock):
             return lock
@@ -242,7 +245,7 @@ class LockRegistry:
             expires_at = pending.at
         renewed = msgspec.structs.replace(lock, refreshed_at=tx.now, expires_at=expires_at)
         tx.replace(renewed)
-        return renewed
+        return Found(renewed, pending)
 
     def release(self, lock_id: str, token: str, principal: str) -> Lock | Event | Miss:
         """End a lock; the Event of its end where that has come already."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tests.api.desk import Desk
+from tests.api.listening import listening
 
 
 def test_an_administrator_breaks_a_lock_and_its_holder_is_told(desk: Desk, resource: str) -> None:
@@ -71,6 +72,34 @@ class TestGrace:
         assert desk.describe("alice", lock).problem["ended"]["how"] == "broken"
         assert desk.refresh("alice", lock).problem["ended"]["reason"] == "upgrade"
         assert desk.acquire("bob", resource).status == 201
+
+    def test_it_is_in_the_record_with_the_instant_by_which_the_lock_ends(self, desk: Desk, resource: str) -> None:
+        lock = desk.granted("alice", resource, ttl=600, reason="typing")
+        desk.break_("root", lock, "upgrade", after=60)
+        granted, breaking = desk.ask("rita", "GET", f"/api/history?lock={lock['id']}")["events"]
+        assert (breaking["kind"], breaking["actor"], breaking["reason"]) == ("breaking", "root", "upgrade")
+        assert (breaking["holder"], breaking["fencing_token"]) == ("alice", lock["fencing_token"])
+        grace = datetime.fromisoformat(breaking["ends_at"]) - datetime.fromisoformat(breaking["at"])
+        assert grace == timedelta(seconds=60)
+        assert "ends_at" not in granted
+
+    def test_one_that_comes_no_sooner_than_another_is_no_event(self, desk: Desk, resource: str) -> None:
+        lock = desk.granted("alice", resource)
+        for after in (60, 600, 30):
+            desk.break_("root", lock, after=after)
+        events = desk.ask("rita", "GET", f"/api/history?lock={lock['id']}")["events"]
+        assert [event["kind"] for event in events] == ["granted", "breaking", "breaking"]
+
+    def test_the_holder_hears_of_it_at_once_and_its_refresh_says_so(self, desk: Desk, resource: str) -> None:
+        lock = desk.granted("alice", resource, ttl=600)
+        with listening(desk.client("alice"), f"lock={lock['id']}&kind=breaking") as stream:
+            desk.break_("root", lock, "upgrade", after=60.25)
+            [told] = stream.take(1)
+        assert (told["event"], told["data"]["reason"]) == ("breaking", "upgrade")
+        refreshed = desk.refresh("alice", lock, ttl=600)
+        assert (refreshed["breaking"]["by"], refreshed["breaking"]["reason"]) == ("root", "upgrade")
+        assert 0 < refreshed["ttl"] <= 60.25
+        assert lock["ttl"] == 600
 
     def test_within_it_the_holder_can_release(self, desk: Desk, resource: str) -> None:
         lock = desk.granted("alice", resource)

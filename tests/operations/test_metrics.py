@@ -82,12 +82,16 @@ class TestServed:
             "POST", f"/api/locks/{held[1]}/break", b'{"reason": "x"}', {"Content-Type": "application/json"}
         )
         assert broken.status < 300
+        later = b'{"reason": "x", "after": 600}'
+        assert (
+            root.request("POST", f"{made['Location']}/break", later, {"Content-Type": "application/json"}).status == 202
+        )
         served.uptime.advance(5)
         served.application.service.sweep()
         found = scrape(served)
         assert value(found, "holdfast_locks") == 1
         assert value(found, "holdfast_releases_total") == 1
-        assert value(found, "holdfast_breaks_total") == 1
+        assert (value(found, "holdfast_set_breaks_total"), value(found, "holdfast_breaks_total")) == (1, 1)
         assert value(found, "holdfast_expiries_total") == 1
         assert value(found, "holdfast_grants_total") == 4
         assert value(found, "holdfast_store_seconds_count", work="commit") >= 4

@@ -56,6 +56,9 @@ Try = Callable[[Stay], Response | Queued]
 _COST_OF_END: Final = 4
 """Tries as which one counts that ends a wait: it counts the line, to tell the place."""
 
+_TURNS: Final = LOCK_ENDS | {EventKind.LEFT, EventKind.BREAKING}
+"""What may end somebody's wait, or bring its end nearer."""
+
 _DEPTHS: Final = (Depth.ZERO, Depth.INFINITY)
 _FEW: Final = 64  # entries of a queue beyond twice those that count, before the others are dropped
 
@@ -215,7 +218,7 @@ class WaitingLine:
     def concern(self, events: Sequence[Event]) -> None:
         """This has happened, in this order; try those who may have waited for it."""
         for event in events:
-            if event.kind in LOCK_ENDS or event.kind is EventKind.LEFT:
+            if event.kind in _TURNS:
                 self._mark_near(event)
             if event.kind is EventKind.LEFT and event.reason == GIVEN_UP:
                 self._end_given_up(event)

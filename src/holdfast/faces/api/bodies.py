@@ -314,10 +314,14 @@ class ShownLock(LockDescription, frozen=True, kw_only=True):
 
 
 class GrantedLock(ShownLock, frozen=True, kw_only=True):
-    """A lock, as its creator gets it: with the secret token, and the fencing token that rises with each grant."""
+    """A lock, as its creator gets it: with the secret token, and the fencing token that rises with each grant.
+
+    `ttl` is what its last refresh, or its grant, gave it: exact seconds, from `refreshed_at` on; null is without end.
+    """
 
     token: str
     fencing_token: int
+    ttl: float | None
 
 
 class LockPage(msgspec.Struct, frozen=True):
@@ -363,7 +367,10 @@ class RefreshResults(msgspec.Struct, frozen=True):
 
 
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the record: a lock was granted, or ended in one of the ways; or a request came into or left the line."""
+    """One entry of the record: a lock was granted, or ended in one of the ways; or a request came into or left the line.
+
+    Of the kind `breaking` alone, a break that was set for later, `ends_at` is the instant by which the lock ends.
+    """
 
     seq: int
     at: datetime
@@ -376,6 +383,7 @@ class EventBody(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     fencing_token: int
+    ends_at: datetime | UnsetType = UNSET
 
 
 class GapBody(msgspec.Struct, frozen=True):

@@ -163,7 +163,7 @@ def refresh(call: Call) -> Response:
     """POST /api/locks/{id}/refresh."""
     body = call.body(RefreshBody)
     [found] = _refreshed(call, [(call.lock_id, body.token, body.ttl)])
-    if isinstance(found, Lock):
+    if isinstance(found, Found):
         return answer(granted_lock(found, call.site.clock.wall_offset()), awaits_sync=True)
     raise found
 
@@ -174,7 +174,7 @@ def refresh_many(call: Call) -> Response:
     results: list[RefreshResult] = []
     refreshed = _refreshed(call, [(item.id, item.token, item.ttl) for item in body.locks])
     for item, found in zip(body.locks, refreshed, strict=True):
-        if isinstance(found, Lock):
+        if isinstance(found, Found):
             lock = granted_lock(found, call.site.clock.wall_offset())
             results.append(RefreshResult(id=item.id, status=200, lock=lock))
         else:
@@ -291,7 +291,7 @@ def _note(call: Call, refusal: Refused) -> str:
 def _granted(call: Call, found: Granted | Refused, resource: ResourcePath, *, keeps_place: bool = False) -> Response:
     if isinstance(found, Refused):
         return refused(call, found, resource, Condition.NO_CONFLICTING_LOCK, keeps_place=keeps_place)
-    lock = granted_lock(found.lock, call.site.clock.wall_offset())
+    lock = granted_lock(Found(found.lock), call.site.clock.wall_offset())
     status = 201 if found.is_new else 200
     return answer(lock, status, ("Location", lock.url), awaits_sync=True)
 
@@ -313,14 +313,14 @@ def _failure(error: Exception) -> Response:
     return render(error if isinstance(error, RefusalError) else as_refusal(error))
 
 
-def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None]]) -> list[Lock | RefusalError]:
+def _refreshed(call: Call, wanted: list[tuple[str, str, float | UnsetType | None]]) -> list[Found | RefusalError]:
     renewals: list[Renewal] = []
     for lock_id, token, ttl in wanted:
         # Looked at only where no end is asked for, which is an administrator's to ask.
         held = _own(call, lock_id) if ttl is None else None
         endless = held is not None and _asks_no_end(call, ttl, held.lock.root)
         renewals.append(Renewal(lock_id, token, ENDLESS if endless else _asked(ttl)))
-    answers: list[Lock | RefusalError] = []
+    answers: list[Found | RefusalError] = []
     for found in call.site.registry.refresh(renewals, call.principal.name):
         if isinstance(found, Miss):
             answers.append(_missed(found, "refresh"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from msgspec import UNSET
+
 from holdfast.core.access import Principal, Role
 from holdfast.core.model import Depth, Event, EventKind, Lock
 from holdfast.core.paths import ResourcePath
@@ -69,9 +71,10 @@ def shown_lock(found: Found, now: datetime, offset: timedelta) -> ShownLock:
     )
 
 
-def granted_lock(lock: Lock, offset: timedelta) -> GrantedLock:
+def granted_lock(found: Found, offset: timedelta) -> GrantedLock:
     """A lock with its token, for its creator alone."""
-    shown = shown_lock(Found(lock), lock.refreshed_at, offset)
+    lock = found.lock
+    shown = shown_lock(found, lock.refreshed_at, offset)
     return GrantedLock(
         id=shown.id,
         root=shown.root,
@@ -85,8 +88,10 @@ def granted_lock(lock: Lock, offset: timedelta) -> GrantedLock:
         url=shown.url,
         face=shown.face,
         refreshed_at=shown.refreshed_at,
+        breaking=shown.breaking,
         token=lock.token,
         fencing_token=lock.fencing_token,
+        ttl=None if lock.expires_at is None else (lock.expires_at - lock.refreshed_at).total_seconds(),
     )
 
 
@@ -127,6 +132,7 @@ def event_body(event: Event, offset: timedelta) -> EventBody:
         actor=event.actor,
         reason=event.reason,
         fencing_token=event.fencing_token,
+        ends_at=UNSET if event.ends_at is None else event.ends_at + offset,
     )
 
 
