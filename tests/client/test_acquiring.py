@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from holdfast.client.acquiring import Acquisition, Ask, Endpoint, granted_seconds, release
+from holdfast.client.acquiring import Acquisition, Ask, Endpoint, Mine, refresh_many, release
 from holdfast.client.drivers import run_sync
 from holdfast.client.errors import LockedError, LockLostError, LostReason
 from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
 from holdfast.client.held import Grant
-from holdfast.client.holding import Loss
+from holdfast.client.holding import Loss, Refreshed
 from holdfast.client.refusals import RefusedError, UnreachableError
 
 HERE = Endpoint("http://127.0.0.1:4230")
@@ -27,7 +27,7 @@ def lock(name: str, ttl: float = 30, token: str = "urn:t") -> dict[str, Any]:
     return {
         "id": name, "root": "/a", "scope": "exclusive", "depth": "0", "holder": {"name": "ada", "owner": "", "client": ""},
         "reason": "", "since": "2026-05-04T09:00:00Z", "expires_at": "2026-05-04T09:00:30Z", "expires_in": int(ttl),
-        "queue_length": 0, "url": f"/api/locks/{name}", "token": token, "fencing_token": 7,
+        "queue_length": 0, "url": f"/api/locks/{name}", "token": token, "fencing_token": 7, "ttl": ttl,
     }  # fmt: skip
 
 
@@ -267,12 +267,18 @@ def test_a_release_is_given_up_after_a_while() -> None:
     assert world.now < 1004
 
 
-@pytest.mark.parametrize(
-    ("asked", "told", "surely"),
-    [(30, 30, 30), (1.5, 2, 1.5), (60, 20, 19), (0.5, 5, 4), (None, 1800, 1799), (60, 1, 0.5), (60, None, None)],
-)
-def test_no_more_time_is_counted_on_than_was_surely_granted(
-    asked: float | None, told: int | None, surely: float | None
-) -> None:
-    """The server tells whole seconds, rounded up."""
-    assert granted_seconds(asked, told) == surely
+def test_no_more_time_is_counted_on_than_was_granted_to_the_microsecond() -> None:
+    """`expires_in` tells whole seconds, rounded up, for people."""
+    breaking = {"at": "2026-05-04T09:01:00Z", "by": "root", "reason": "upgrade"}
+    told = lock("x", 0.25) | {"expires_in": 1, "breaking": breaking}
+    world = World((200, {"results": [{"id": "x", "status": 200, "lock": told}]}))
+    asked_at = world.now
+    [outcome] = world.run(refresh_many(HERE, [Mine("x", "urn:t", 60)], 5))
+    assert isinstance(outcome, Refreshed)
+    assert (outcome.asked_at, outcome.ttl) == (asked_at, 0.25)
+    assert outcome.breaking is not None
+    assert (outcome.breaking.reason, outcome.breaking.by, outcome.breaking.why) == (
+        LostReason.BROKEN,
+        "root",
+        "upgrade",
+    )

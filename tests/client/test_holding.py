@@ -85,6 +85,13 @@ def test_the_reason_of_a_lapse_is_what_was_done_about_it(holding: Holding, reaso
     assert loss.detail.endswith(".") or "None" not in loss.detail
 
 
+def test_a_lock_that_was_to_be_broken_is_broken_at_its_end_and_not_lapsed() -> None:
+    to_come = Loss(reason=LostReason.BROKEN, by="root", why="upgrade")
+    holding = NEW.after(Refreshed(110.0, 5.0, to_come), 110.1)
+    assert holding.loss is None
+    assert holding.trying(112.0).checked(115.0).loss == to_come
+
+
 def test_the_error_that_led_to_the_loss_is_its_cause() -> None:
     loss = NEW.after(CUT, now=110.0).checked(130.0).loss
     assert loss is not None

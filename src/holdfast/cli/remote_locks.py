@@ -225,7 +225,8 @@ def watch_url(url: str, user: str | None, *, json: bool) -> None:
                 by = f" by {event.actor}" if event.actor and event.actor != event.holder else ""
                 why = f"; reason: {event.reason}" if event.reason else ""
                 at = local_text(event.at, datetime.now(UTC))
-                say(escape(f"{at}  {event.kind:<9}  {event.root}  {event.holder}{by}{why}"))
+                end = "" if event.ends_at is None else f", ends by {local_text(event.ends_at, datetime.now(UTC))}"
+                say(escape(f"{at}  {event.kind:<9}  {event.root}  {event.holder}{by}{end}{why}"))
 
 
 def break_(
@@ -257,21 +258,26 @@ def break_(
             msg = f"{remote.base}/ is no Holdfast server: only the holder can end a lock there, with its token."
             raise CommandError(msg)
         found = remote.find(resource=remote.path)
-        for lock in found:
-            remote.run(break_lock(remote.endpoint, lock.id, reason.strip(), grace))
+        broken = [_broken(remote, lock, reason.strip(), grace) for lock in found]
         if json:
-            say(as_json([of_found(lock, remote.path) for lock in found]))
+            say(as_json([of_found(lock, remote.path) for lock in broken]))
         else:
-            _tell_broken(remote, found, grace)
+            _tell_broken(remote, broken)
         return 0 if found else NOT_LOCKED
 
 
-def _tell_broken(remote: Remote, found: Sequence[FoundLock], grace: float) -> None:
+def _broken(remote: Remote, lock: FoundLock, reason: str, grace: float) -> FoundLock:
+    """Break it; the lock as it was, or with a grace as it is from now on. A break that was set before may come sooner."""
+    answer = remote.run(break_lock(remote.endpoint, lock.id, reason, grace))
+    return answer if isinstance(answer, FoundLock) else msgspec.structs.replace(lock, breaking=None)
+
+
+def _tell_broken(remote: Remote, broken: Sequence[FoundLock]) -> None:
     now = datetime.now(UTC)
-    verb = "Broken" if not grace else f"Ends at {local_text(now + timedelta(seconds=grace), now)}"
-    for lock in found:
+    for lock in broken:
+        verb = "Broken" if lock.breaking is None else f"Ends by {local_text(lock.breaking.at, now)}"
         say(escape(f"{verb}: {sentence(of_found(lock, remote.path), now)}."))
-    if not found:
+    if not broken:
         say(escape(f"Nothing is locked at {remote.url} itself."))
         for lock in remote.find(covering=remote.path):
             warn(f"{sentence(of_found(lock, remote.path), now)}.", label="Locked from above:")

@@ -15,6 +15,7 @@ import contextlib
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -26,12 +27,14 @@ from holdfast.client.exchange import ClientResponse, Headers
 from holdfast.client.flows import Flow, notify, now, send, sleep
 from holdfast.client.held import Grant
 from holdfast.client.holding import Failed, Loss, Outcome, Refreshed
-from holdfast.client.lockviews import EndedProblem, GrantedLock, RefreshResult, RefreshResults, decoded
+from holdfast.client.lockviews import EndedProblem, GrantedLock, PendingBreak, RefreshResult, RefreshResults, decoded
 from holdfast.client.reading import read_locked
 from holdfast.client.refusals import RefusedError, UnreachableError, refusal, retry_seconds
 from holdfast.client.sending import TimedRequest
+from holdfast.core.access import ANONYMOUS
+from holdfast.wire.sentences import clean, clock_text
 
-__all__ = ["Acquisition", "Ask", "BreakFirst", "Endpoint", "Mine", "granted_seconds", "refresh_many", "release"]
+__all__ = ["Acquisition", "Ask", "BreakFirst", "Endpoint", "Mine", "refresh_many", "release"]
 
 _SLICE_S: Final = 50.0
 _GRACE_S: Final = 10.0
@@ -208,7 +211,7 @@ class Acquisition:
     def _granted(self, response: ClientResponse, asked_at: float) -> Flow[Grant | None]:
         """The grant; None where it had ended again before it was heard of."""
         lock = decoded(response, GrantedLock)
-        ttl = granted_seconds(self._ask.ttl, lock.expires_in)
+        ttl = lock.ttl
         answered_at = yield from now()
         if ttl is not None and (response.status == 200 or answered_at - asked_at > ttl / 6):
             fresh = yield from self._restarted(lock)
@@ -303,7 +306,7 @@ def refresh_many(endpoint: Endpoint, locks: Sequence[Mine], within: float) -> Fl
         if response.status == 200:
             results = decoded(response, RefreshResults).results
             if len(results) == len(locks):
-                return [_outcome(result, lock, asked_at) for result, lock in zip(results, locks, strict=True)]
+                return [_outcome(result, asked_at) for result in results]
         error = refusal(response)
         failed = Failed(error, retry_seconds(response), is_refusal=response.status in {401, 403})
     except (UnreachableError, RefusedError) as trouble:
@@ -340,19 +343,6 @@ def release(endpoint: Endpoint, lock_id: str, token: str, patience: float = _PAT
         yield from sleep(pause)
 
 
-def granted_seconds(asked: float | None, expires_in: int | None) -> float | None:
-    """The seconds that were surely granted: the server tells them rounded up to a whole one. None without end.
-
-    >>> granted_seconds(1.5, 2), granted_seconds(60, 20), granted_seconds(60, None)
-    (1.5, 19, None)
-    """
-    if expires_in is None:
-        return None
-    if asked is not None and asked <= expires_in < asked + 1:
-        return asked
-    return max(expires_in - 1, expires_in / 2)
-
-
 def loss_of(problem: EndedProblem | None) -> Loss:
     """How a lock ended, as its former holder is told."""
     if problem is None or problem.ended is None:
@@ -378,9 +368,9 @@ def ttl_member(ttl: float | None) -> dict[str, Any]:
     return {"ttl": None if ttl == float("inf") else ttl}
 
 
-def _outcome(result: RefreshResult, lock: Mine, asked_at: float) -> Outcome:
+def _outcome(result: RefreshResult, asked_at: float) -> Outcome:
     if result.lock is not None:
-        return Refreshed(asked_at, granted_seconds(lock.asked, result.lock.expires_in))
+        return Refreshed(asked_at, result.lock.ttl, _loss_to_come(result.lock.breaking))
     problem = result.problem
     detail = "" if problem is None else problem.detail
     if result.status in {404, 410}:
@@ -388,6 +378,16 @@ def _outcome(result: RefreshResult, lock: Mine, asked_at: float) -> Outcome:
     if result.status == 403:
         return Loss(reason=LostReason.REFUSED, detail=detail)
     return Failed(RefusedError(result.status, detail))
+
+
+def _loss_to_come(pending: PendingBreak | None) -> Loss | None:
+    if pending is None:
+        return None
+    at = clock_text(pending.at, datetime.now(UTC))
+    why = f"; reason: {clean(pending.reason)}" if pending.reason else ""
+    by = "Somebody" if pending.by == ANONYMOUS.name else clean(pending.by)
+    detail = f"{by} breaks it at {at}{why}."
+    return Loss(reason=LostReason.BROKEN, detail=detail, by=pending.by, why=pending.reason)
 
 
 def _problem(response: ClientResponse) -> EndedProblem | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
-from holdfast.client.acquiring import Endpoint, granted_seconds, ttl_member
+from holdfast.client.acquiring import Endpoint, ttl_member
 from holdfast.client.details import LockedDetails
 from holdfast.client.exchange import ClientResponse
 from holdfast.client.flows import Flow, now, send
@@ -134,7 +134,7 @@ def take_over(
         id=lock.id,
         token=lock.token,
         asked_at=asked_at,
-        ttl=granted_seconds(ttl, lock.expires_in),
+        ttl=lock.ttl,
         asked=ttl,
         fencing_token=lock.fencing_token,
         scope=lock.scope,

@@ -69,10 +69,14 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refreshed(msgspec.Struct, frozen=True):
-    """The server restarted the timer: a request sent at `asked_at` was granted `ttl` seconds, None without end."""
+    """The server restarted the timer: a request sent at `asked_at` was granted `ttl` seconds, None without end.
+
+    `breaking` is the loss that is to come at the end of them, where somebody has set the lock to be broken then.
+    """
 
     asked_at: float
     ttl: float | None
+    breaking: Loss | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -92,7 +96,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """One held lock at one moment. Each change gives a new value; one that is lost or released changes no more.
 
     `ttl` is in seconds, None without end. `is_kept` says that something refreshes it; `tried_at` is when the last
-    refresh was begun since the last one that came through.
+    refresh was begun since the last one that came through. `breaking` is the loss that its end brings, where a break is set.
 
     >>> holding = Holding(asked_at=100.0, ttl=30.0)
     >>> holding.refresh_at, holding.deadline, holding.state(111.0).value, holding.state(130.0).value
@@ -106,6 +110,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     failed: Failed | None = None
     again_at: float | None = None
+    breaking: Loss | None = None
     loss: Loss | None = None
     is_released: bool = False
 
@@ -163,7 +168,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
             return self._failed(outcome, now)
         if outcome.asked_at < self.asked_at:  # overtaken by a later refresh, from another thread
             return self
-        return Holding(asked_at=outcome.asked_at, ttl=outcome.ttl, is_kept=self.is_kept)
+        return Holding(asked_at=outcome.asked_at, ttl=outcome.ttl, is_kept=self.is_kept, breaking=outcome.breaking)
 
     def checked(self, now: float) -> Holding:
         """The same, lost where its deadline has passed."""
@@ -186,6 +191,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _lapsed(self, now: float) -> Loss:
+        if self.breaking is not None:
+            return self.breaking
         late = f"{now - self.deadline:.1f} s"
         if self.failed is not None:
             reason = LostReason.REFUSED if self.failed.is_refusal else LostReason.UNREACHABLE

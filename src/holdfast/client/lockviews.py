@@ -59,10 +59,11 @@ class FoundLock(LockDescription, frozen=True, kw_only=True):
 
 
 class GrantedLock(FoundLock, frozen=True, kw_only=True):
-    """A lock as its creator gets it."""
+    """A lock as its creator gets it. `ttl` is what was granted, in seconds, which are exact; None without end."""
 
     token: str
     fencing_token: int
+    ttl: float | None
 
     def __repr__(self) -> str:
         """All but the token."""
@@ -116,7 +117,9 @@ class RefreshResults(msgspec.Struct, frozen=True):
 
 
 class LockEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the record. `kind`: granted, released, expired, broken, destroyed, queued or left; `seq` rises.
+    """One entry of the record. `kind`: granted, released, expired, breaking, broken, destroyed, queued or left; `seq` rises.
+
+    A lock that is breaking ends by `ends_at`, which nothing else has.
 
     >>> "fencing_token" in LockEvent.__struct_fields__
     True
@@ -133,6 +136,7 @@ class LockEvent(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     fencing_token: int
+    ends_at: datetime | None = None
 
 
 class Gap(msgspec.Struct, frozen=True):
