@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.serving import Served, serving
+from tests.serving import Answer, Served, serving
 
 pytestmark = pytest.mark.process
 
@@ -107,10 +108,25 @@ def take(served: Served, ttl: float = 60, resource: str = "/jobs/a") -> None:
     assert served.anonymous.request("POST", "/api/locks", body, content_type="application/json").status == 201
 
 
-def break_lock(served: Served, lock: dict[str, object], reason: str) -> None:
-    body = msgspec.json.encode({"reason": reason})
+def break_lock(served: Served, lock: dict[str, object], reason: str, after: float = 0) -> None:
+    body = msgspec.json.encode({"reason": reason, "after": after})
     done = served.anonymous.request("POST", f"/api/locks/{lock['id']}/break", body, content_type="application/json")
-    assert done.status == 200
+    assert done.status == (202 if after else 200)
+
+
+@contextmanager
+def next_in_line(served: Served, resource: str = "/jobs/a") -> Iterator[Future[Answer]]:
+    """Somebody waits for the lock: the answer, once they are granted it."""
+    body = msgspec.json.encode({"resource": resource, "ttl": 60, "wait": 60})
+    with ThreadPoolExecutor(1) as thread:
+        granted = thread.submit(served.anonymous.request, "POST", "/api/locks", body, content_type="application/json")
+        until(lambda: [lock["queue_length"] for lock in held(served)] == [1])
+        yield granted
+
+
+def story(served: Served) -> list[str]:
+    page = msgspec.json.decode(served.anonymous.get("/api/history").body)
+    return [event["kind"] for event in page["events"]]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +374,39 @@ def test_a_broken_lock_is_heard_of_at_once_and_not_with_the_next_refresh(served,
         assert process.returncode == 75
         assert "no time to lose" in said
         assert not any(map(is_alive, pids))
+
+
+OBEDIENT = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print('ready', flush=True)
+signal.sigwait([signal.SIGTERM])
+print('asked to end', flush=True)
+"""
+
+
+def test_a_break_that_is_set_for_later_ends_the_command_before_it_comes_and_says_who_set_it(served, tmp_path):
+    """With an hour's ttl, no refresh but the one that the word of it brings is due. The run releases once nothing is left."""
+    with running(served, tmp_path, "a", "--ttl", "1h", *python(OBEDIENT)) as process, next_in_line(served) as granted:
+        [lock] = held(served)
+        break_lock(served, lock, "make room", after=4)
+        assert granted.result(60).status == 201
+        assert story(served) == ["granted", "queued", "breaking", "released", "granted"]
+        asked, said = process.communicate(timeout=30)
+        assert (process.returncode, asked) == (75, "asked to end\n")
+        assert "is being broken" in said
+        assert "make room" in said
+
+
+def test_a_break_that_is_set_for_later_kills_what_does_not_end_before_another_has_the_lock(served, tmp_path):
+    with family(served, tmp_path, "--ttl", "1h") as (process, pids), next_in_line(served) as granted:
+        [lock] = held(served)
+        granted.add_done_callback(lambda _: alive.extend(map(is_alive, pids)))
+        alive: list[bool] = []
+        break_lock(served, lock, "make room", after=4)
+        assert granted.result(60).status == 201
+        assert process.wait(30) == 75
+        assert alive == [False] * len(pids)
 
 
 def test_a_lock_that_its_creator_takes_over_elsewhere_ends_the_command_at_once(served, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.running import lease
-from holdfast.running.lease import Lease, margin_of, most_grace
+from holdfast.running.lease import Lease, Span, margin_of, most_grace
 from holdfast.running.messages import Cause, End, Ended, Renew, Start, link_pair
 
 TTLS = st.floats(1.0, 86_400.0)
@@ -22,6 +22,27 @@ def test_there_is_time_for_a_second_refresh_before_anything_happens_and_a_margin
     assert asked_at + ttl / 3 < found.term_at <= found.kill_at
     assert found.kill_at <= asked_at + ttl - 0.25
     assert found.kill_at - found.term_at <= most_grace(ttl) + 1e-6
+
+
+@given(left=st.floats(1.0, 600.0), delays=st.lists(st.floats(0.0, 0.2), min_size=1, max_size=30))
+def test_refreshes_of_a_lock_whose_end_is_set_eat_up_neither_margin_nor_grace(left, delays):
+    """Each is granted what is left, at a third of what the one before was granted."""
+    asked_at, ttl = 0.0, left
+    span = Span(3600.0, 3600.0).after(left, left)
+    first = Lease.until(span.deadline, span.ttl, None)
+    for delay in delays:
+        asked_at += ttl / 3
+        ttl = left - asked_at - delay
+        if ttl <= 0:
+            break
+        span = span.after(asked_at + ttl, ttl)
+        found = Lease.until(span.deadline, span.ttl, None)
+        assert found.kill_at - found.term_at == pytest.approx(first.kill_at - first.term_at)
+        assert first.kill_at - 0.2 - 1e-6 <= found.kill_at <= first.kill_at + 1e-6
+
+
+def test_an_end_that_comes_nearer_again_is_heeded():
+    assert Span(3600.0, 3600.0).after(60.0, 60.0).after(20.0, 10.0) == Span(20.0, 10.0)
 
 
 @given(ttl=TTLS)

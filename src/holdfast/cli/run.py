@@ -277,7 +277,7 @@ class _Run:
         ended: Ended | None = None
         lost: LockLostError | None = None
         try:
-            with held, asker.listen(held):
+            with held, asker.listen(held, self._bell):
                 ended = supervise(
                     watchdog,
                     _Leased(held),
@@ -315,6 +315,8 @@ class _Run:
             return UNGUARDED
         if lost is not None:
             why = _plain(lost)
+        elif held.holding.breaking is not None:
+            why = f"The lock on {self._terms.name} is being broken: {clean(held.holding.breaking.detail, 600)}"
         elif held.error is not None:
             why = f"The lock on {self._terms.name} could not be refreshed: {str(held.error).rstrip('.')}."
         else:

@@ -1,10 +1,10 @@
-"""Hearing at once that a lock has ended, from the server's events, and not with the next refresh.
+"""Hearing at once that a lock has ended, or is to be broken soon, from the server's events, and not with the next refresh.
 
-Owns: a thread that listens while a command runs, what it does about a word of the lock's end, and the bell that wakes the
+Owns: a thread that listens while a command runs, what it does about a word of the lock, and the bell that wakes the
 supervision. Must not know: commands, leases, what an event looks like on the wire.
 
 No promise rests on it. What is heard is only asked about: the lock is refreshed there and then, and that answer counts,
-which names who broke it and why. Where nothing can be heard (no stream to be had, a proxy that keeps it back, the server gone),
+which names who broke it and why, or when it now ends. Where nothing can be heard (no stream to be had, a proxy that keeps it back, the server gone),
 the refreshes go on as they are due, and the watchdog has its deadline in any case.
 """
 
@@ -26,7 +26,7 @@ from holdfast.client.sending import Sender
 
 __all__ = ["Bell", "EarlyWord"]
 
-_ENDS: Final = ("released", "expired", "broken", "destroyed")
+_WORDS: Final = ("released", "expired", "breaking", "broken", "destroyed")
 _QUIET_S: Final = 0.5  # a command that is over by then was not worth a connection
 _LEAVING_S: Final = 1.0
 
@@ -62,14 +62,15 @@ class Bell:
 
 
 class EarlyWord:
-    """Listens for the end of one held lock, for a `with` block."""
+    """Listens for what ends one held lock, or brings its end nearer, for a `with` block."""
 
-    def __init__(self, client: Client, endpoint: Endpoint, send: Sender, held: Held) -> None:
-        """Send nothing yet; the lock's refreshes are `client`'s."""
+    def __init__(self, client: Client, endpoint: Endpoint, send: Sender, held: Held, bell: Bell) -> None:
+        """Send nothing yet; the lock's refreshes are `client`'s. `bell` is rung when one has told something."""
         self._client = client
         self._send = send
         self._held = held
-        self._feed = LockFeed(endpoint, {"lock": held.id, "kind": _ENDS})
+        self._bell = bell
+        self._feed = LockFeed(endpoint, {"lock": held.id, "kind": _WORDS})
         self._mutex = threading.Lock()
         self._over = threading.Event()
         self._response: Any = None
@@ -135,6 +136,7 @@ class EarlyWord:
         except Exception as error:  # noqa: BLE001 - whatever it is, it says nothing about the lock
             outcome = Failed(error)
         self._held.apply(outcome)
+        self._bell.ring()
 
 
 def _interrupt(response: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["LONGEST_GRACE", "USUAL_GRACE_S", "Lease", "grace_of", "margin_of", "most_grace"]
+__all__ = ["LONGEST_GRACE", "USUAL_GRACE_S", "Lease", "Span", "grace_of", "margin_of", "most_grace"]
 
 USUAL_GRACE_S: Final = 5.0
 """Seconds between TERM and KILL, unless something else was asked for, or there is no time for them."""
@@ -28,6 +28,9 @@ LONGEST_GRACE: Final = 1 / 4
 _DRIFT: Final = 1 / 1000  # twice as much as two clocks that are kept by NTP may differ in rate (500 ppm)
 _LEAST_MARGIN_S: Final = 0.25
 _MOST_MARGIN_S: Final = 2.0
+_SAME_S: Final = (
+    1.0  # two refreshes tell of the same end a little differently, as they were more or less long on their way
+)
 
 
 def margin_of(ttl: float) -> float:
@@ -55,6 +58,27 @@ def grace_of(asked: float | None, ttl: float) -> float:
     (5.0, 0.5, 0.0)
     """
     return min(USUAL_GRACE_S if asked is None else asked, most_grace(ttl))
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A lock's deadline, and the seconds from which its margin and grace are measured; None is without end."""
+
+    deadline: float
+    ttl: float | None
+
+    def after(self, deadline: float, ttl: float | None) -> Span:
+        """The same once it was refreshed for `ttl` seconds, up to `deadline`.
+
+        Where the end is set (the lock is to be broken then), each refresh gives less and moves nothing. That must not eat up
+        the grace: it stays what it was when this end became known.
+
+        >>> Span(1030.0, 30.0).after(1040.0, 30.0), Span(1030.0, 30.0).after(1014.0, 4.0)
+        (Span(deadline=1040.0, ttl=30.0), Span(deadline=1014.0, ttl=4.0))
+        >>> Span(1014.0, 4.0).after(1013.99, 2.6)
+        Span(deadline=1013.99, ttl=4.0)
+        """
+        is_set = self.ttl is not None and ttl is not None and ttl < self.ttl and deadline > self.deadline - _SAME_S
+        return Span(deadline, self.ttl if is_set else ttl)
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from typing import Final, Protocol, Self
 
 from holdfast.client.boottime import boottime
 from holdfast.running.hearing import Bell
-from holdfast.running.lease import Lease
+from holdfast.running.lease import Lease, Span
 from holdfast.running.messages import (
     Cause,
     Continued,
@@ -109,7 +109,7 @@ def supervise(
     """Start the command, and return once nothing of it runs any more. Raises CannotExecuteError.
 
     `grace` is in seconds between TERM and KILL, None for the usual time; `ignored` are the signals that are not passed on;
-    `bell` is rung when the lock is known to be lost; `early` are signals that came before there was a command.
+    `bell` is rung when the lock is known to be lost, or to end sooner; `early` are signals that came before there was a command.
     """
     with _Signals(number for number in _PASSED_ON if number not in ignored) as signals:
         return _Supervisor(watchdog, lock, grace, terminal, reports, signals, bell).run(environment, early)
@@ -185,6 +185,7 @@ class _Supervisor:
         self._reports = reports
         self._signals = signals
         self._bell = bell
+        self._span = Span(*lock.span)
         self._lease = self._current()
         self._leader: int | None = None
         self._has_told_loss = False
@@ -218,8 +219,8 @@ class _Supervisor:
         return self._ended
 
     def _current(self) -> Lease:
-        deadline, ttl = self._lock.span
-        return Lease.until(deadline, ttl, self._grace)
+        self._span = self._span.after(*self._lock.span)
+        return Lease.until(self._span.deadline, self._span.ttl, self._grace)
 
     def _overdue_at(self) -> float:
         """When the watchdog must have told that the command is over: in the middle of the margin."""

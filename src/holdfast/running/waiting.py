@@ -24,7 +24,7 @@ from holdfast.client.flows import Flow, send
 from holdfast.client.held import Held, OnLost
 from holdfast.client.refusals import RefusedError, UnreachableError
 from holdfast.client.sending import Sender
-from holdfast.running.hearing import EarlyWord
+from holdfast.running.hearing import Bell, EarlyWord
 
 __all__ = ["Asker", "Wanted"]
 
@@ -108,9 +108,9 @@ class Asker:
                 mine = self.client.take_over(self._id, keep_alive=False)
                 self._run(release(self._endpoint, mine.id, mine.token, _LEAVING_S))
 
-    def listen(self, held: Held) -> EarlyWord:
-        """For a `with` block, in which the end of the lock is heard of at once."""
-        return EarlyWord(self.client, self._endpoint, self._send, held)
+    def listen(self, held: Held, bell: Bell) -> EarlyWord:
+        """For a `with` block, in which the end of the lock is heard of at once, and that it is set; then `bell` is rung."""
+        return EarlyWord(self.client, self._endpoint, self._send, held, bell)
 
     def close(self) -> None:
         """Refresh nothing any more."""
