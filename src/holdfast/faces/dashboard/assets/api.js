@@ -9,7 +9,7 @@
  * @typedef {{lock_id: string, root: string, scope: string, depth: string, holder: string, how: string, at: string, by: string,
  *   reason: string}} Ended
  * @typedef {{seq: number, at: string, kind: string, lock_id: string, root: string, scope: string, depth: string, holder: string,
- *   actor: string, reason: string, fencing_token: number}} LockEvent
+ *   actor: string, reason: string, fencing_token: number, ends_at?: string}} LockEvent
  */
 
 /** What the server refused, or that it could not be reached (status 0). */

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 
 /** @typedef {"connecting" | "live" | "reconnecting"} FeedState */
 
-const KINDS = ["granted", "released", "expired", "destroyed", "broken", "queued", "left"];
+const KINDS = ["granted", "released", "expired", "destroyed", "breaking", "broken", "queued", "left"];
 const HIDDEN_MS = 20_000; // a page that nobody looks at for so long takes up no connection
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;

@@ -133,7 +133,8 @@ export class Holdings {
    * @param {import("./api.js").LockEvent} event
    */
   apply(event) {
-    if (event.kind === "granted") this.want(event.lock_id);
+    if (event.kind === "granted" || event.kind === "breaking") this.want(event.lock_id);
+    if (event.kind === "breaking") return;
     if (event.kind === "granted" || event.kind === "queued" || event.kind === "left") {
       for (const lock of this.locks.values()) {
         if (lock.queue_length || event.kind === "queued") {

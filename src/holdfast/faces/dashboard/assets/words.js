@@ -3,7 +3,7 @@
 import { el, foreign } from "./dom.js";
 import { pathText } from "./paths.js";
 import { programName } from "./programs.js";
-import { span } from "./time.js";
+import { clock, span } from "./time.js";
 
 /** The name of everybody on a server without users. */
 export const ANONYMOUS = "anonymous";
@@ -16,6 +16,7 @@ export const KINDS = {
   released: ["Released", ""],
   expired: ["Expired", "warn"],
   destroyed: ["Removed", "warn"],
+  breaking: ["Being broken", "bad"],
   broken: ["Broken", "bad"],
   queued: ["In line", "mine"],
   left: ["Left line", ""],
@@ -85,6 +86,10 @@ export function eventSentence(event, heldFor) {
       return ["The lock of ", holder, " on ", link, " ran out", after];
     case "destroyed":
       return [actor, " removed ", link, ...(isOwn ? [", and the lock with it"] : [", and the lock of ", holder, " with it"]), after];
+    case "breaking": {
+      const by = event.ends_at ? `, by ${clock(event.ends_at)}` : "";
+      return isOwn ? [holder, " is ending the lock on ", link, by] : [actor, " is breaking the lock of ", holder, " on ", link, by];
+    }
     case "broken":
       if (isOwn && event.reason === "taken over") return [holder, " took over the lock on ", link, " from another place", after];
       return isOwn ? [holder, " ended the lock on ", link, after] : [actor, " broke the lock of ", holder, " on ", link, after];
