@@ -52,6 +52,9 @@ _HEADERS: Final[dict[int, dict[str, str]]] = {
     503: {"Retry-After": "Seconds."},
 }
 
+_CHANGING: Final = frozenset({"PUT", "PATCH", "DELETE"})
+"""Where a 423 would be expected of these and none can come, the document says so (docs/openapi/README.md)."""
+
 _ABOUT: Final = """\
 The locks of this server, for any program: the same ones that WebDAV clients take, on the same resources.
 
@@ -125,6 +128,8 @@ def _operation(route: Route, components: dict[str, Json]) -> Json:
         parameters.extend(_query_parameters(components[route.query.__name__]))
     if parameters:
         operation["parameters"] = parameters
+    if route.method in _CHANGING and 423 not in route.statuses:
+        operation["x-lockable"] = False
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.body_is_optional,
