@@ -28,6 +28,7 @@ START, TWO_PEOPLE, TEAM, PROMISES = (
 Open = Callable[[str], Terminal]
 
 ANY_PROGRAM = "The same locks for any program"
+AUTHORS = "When you write a client or a server"
 
 
 def block(heading: str, language: str, number: int = 0) -> str:
@@ -106,6 +107,7 @@ def test_each_command_block_is_run_by_a_test_in_here():
         *[(TWO_PEOPLE, "sh")] * 3,
         (TEAM, "sh"),
         *[(ANY_PROGRAM, "sh")] * 3,
+        (AUTHORS, "sh"),
         (PROMISES, "console"),
     ]
 
@@ -164,7 +166,10 @@ def test_the_story_of_two_people(terminal: Open, home: Path, tmp_path: Path, env
 
 @pytest.mark.tool("curl")
 def test_programs_stand_in_line_and_the_folder_is_closed(terminal: Open, checkout: Path, environment: dict[str, str]):
-    """Bob's program is answered when it is its turn; while everything is closed each is told why, and afterwards not."""
+    """Bob's program is answered when it is its turn; while everything is closed each is told why, and afterwards not.
+
+    Statuses are simulated for whoever is logged in.
+    """
     users = "--user alice:wonderland --user bob:builder"
     started = terminal(f'make serve DIR=~/Documents ARGS="--port 0 {users}"')
     port = port_of(started)
@@ -186,6 +191,9 @@ def test_programs_stand_in_line_and_the_folder_is_closed(terminal: Open, checkou
     assert json.loads(first)["holder"]["name"] == "alice"
     assert json.loads(second)["holder"]["name"] == "bob"
     assert json.loads(second)["fencing_token"] > json.loads(first)["fencing_token"]
+    simulated = typed(block(AUTHORS, "sh"))
+    assert re.findall(r"HTTP/1\.1 (\d+) [A-Z]", simulated) == ["423", "503"]
+    assert "Ada" in simulated
     put = "echo x | curl -s -u alice:wonderland -T - -H 'Accept: application/json' http://127.0.0.1:4230/dav/a.txt"
     typed(block(ANY_PROGRAM, "sh", 1))
     assert "Moving to the new disk" in json.loads(typed(put))["detail"]
