@@ -91,6 +91,20 @@ class TestHoldfast:
         assert "broken by root" in done.stdout
         assert "left open" in done.stdout
 
+    def test_a_break_with_a_grace_tells_when_the_lock_ends_which_may_be_sooner_than_was_asked(
+        self, run, environment, served: Served
+    ):
+        url = f"{served.url}/orders/43"
+        run("lock", "--user", "alice", url)
+        environment["HOLDFAST_PASSWORD"] = "root-secret"
+        told = [
+            run("break", "--after", after, "--reason", "upgrade", "--user", "root", url).stdout
+            for after in ("10m", "20m")
+        ]
+        assert told[0].startswith("Ends by ")
+        assert told[1] == told[0]
+        assert run("break", "--reason", "now", "--user", "root", url).stdout.startswith("Broken: ")
+
     def test_who_is_no_administrator_breaks_nothing(self, run, served: Served):
         served.as_("bob").locked("/dav/plan.txt")
         done = run("break", "--reason", "mine", "--user", "alice", f"{served.url}/dav/plan.txt")

@@ -92,6 +92,16 @@ def test_a_lock_broken_with_a_grace_says_so_until_it_ends(house: House) -> None:
     expect(rows(page).locator(".left")).to_have_text(re.compile(r"^(0:\d\d|1:00)$"))
 
 
+def test_a_break_with_a_grace_is_seen_at_once_by_all_who_look(house: House) -> None:
+    lock = house.desk.granted("alice", "/dav/plan.odt", ttl=3600)
+    page = house.person("alice").visit("/")
+    expect(page.locator("#state")).to_have_text("Live")
+    expect(rows(page)).to_have_count(1)
+    house.desk.break_("root", lock, "backup", after=600)
+    expect(rows(page)).to_contain_text("being broken")
+    expect(rows(page)).to_have_count(1)
+
+
 def test_only_the_creator_and_administrators_are_offered_to_end_a_lock(house: House) -> None:
     house.desk.granted("alice", "/dav/plan.odt")
     bob = house.person("bob").visit("/")

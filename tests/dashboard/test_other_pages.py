@@ -36,6 +36,21 @@ def test_the_record_tells_the_newest_first_in_plain_words_and_goes_on_live(house
     expect(said(page)).to_have_count(4)
 
 
+def test_a_break_that_is_set_for_later_is_in_the_record_and_on_the_locks_page_at_once(house: House) -> None:
+    lock = house.desk.granted("alice", "/grace/live", ttl=7200)
+    record = house.person("bob").visit("/history?under=/grace/live")
+    one = house.person("rita").visit(f"/locks/{lock['id']}")
+    expect(said(record)).to_have_count(1)
+    expect(one.locator("#state")).to_have_text("Live")
+    house.desk.break_("root", lock, "upgrade", after=600)
+    expect(said(record).first).to_contain_text("root is breaking the lock of alice on /grace/live, by ")
+    expect(said(record).first).to_contain_text("upgrade")
+    expect(one.locator(".signs")).to_contain_text("being broken")
+    expect(said(one)).to_have_count(2)
+    record.get_by_label("What", exact=True).select_option("breaking")
+    expect(said(record)).to_have_count(1)
+
+
 def test_the_record_is_narrowed_by_path_name_and_kind(house: House) -> None:
     house.desk.release("alice", house.desk.granted("alice", "/narrow/a"))
     house.desk.break_("root", house.desk.granted("bob", "/narrow/b"))

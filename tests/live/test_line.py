@@ -10,7 +10,9 @@ import pytest
 
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, EventKind, Lock, LockScope
+from holdfast.finding import Found
 from holdfast.live.line import MOST_TRIES, WaitingLine
+from holdfast.registry import BreakOrder
 from holdfast.service import Queued, Stay
 from holdfast.store.protocol import StoreError
 from holdfast.turns import PARKED_LEASE
@@ -196,6 +198,20 @@ def test_an_end_that_is_moved_nearer_is_noticed(room: Room) -> None:
     room.beat()
     room.world.refresh("/a", held.token, seconds=5)
     room.later(10)
+    assert waiting.status == 201
+
+
+def test_a_break_that_is_set_for_later_is_waited_for_to_the_instant(room: Room) -> None:
+    held = room.world.grant("/a", seconds=600)
+    waiting = room.park("bob")
+    room.beat()
+    order = BreakOrder(held.id, "root", "upgrade", timedelta(seconds=1.5))
+    assert isinstance(room.world.registry.break_lock(order, lambda _lock: True), Found)
+    due = room.beat()
+    assert due is not None
+    assert due <= room.world.store.now() + timedelta(seconds=1.5)
+    room.world.pass_time(1.5)
+    room.beat()
     assert waiting.status == 201
 
 
