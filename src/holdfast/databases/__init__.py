@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from holdfast.databases.answering import answer_error, answer_error_async, locked_answer
     from holdfast.databases.holders import Holder, WhoError
     from holdfast.databases.immediate import begin_immediate, is_immediate
+    from holdfast.databases.lockdecisions import LockLostError, NotHolderError, ResourceLockedError
+    from holdfast.databases.locktable import AsyncLockTable, LockTable
     from holdfast.databases.patience import DatabaseLockedError, Retry, RetryOptions
     from holdfast.databases.retrying import retry_locked, retrying, retrying_async, run_locked, run_locked_async
 
 __all__ = [
+    "AsyncLockTable",
     "DatabaseLockedError",
     "Dialect",
     "Holder",
     "LockKind",
+    "LockLostError",
+    "LockTable",
     "LockedDatabase",
+    "NotHolderError",
+    "ResourceLockedError",
     "Retry",
     "RetryOptions",
     "RetryUnit",
@@ -50,6 +57,8 @@ _HOMES: Final = {
     "answering": ("answer_error", "answer_error_async", "locked_answer"),
     "holders": ("Holder", "WhoError"),
     "immediate": ("begin_immediate", "is_immediate"),
+    "lockdecisions": ("LockLostError", "NotHolderError", "ResourceLockedError"),
+    "locktable": ("AsyncLockTable", "LockTable"),
     "patience": ("DatabaseLockedError", "Retry", "RetryOptions"),
     "retrying": ("retry_locked", "retrying", "retrying_async", "run_locked", "run_locked_async"),
 }

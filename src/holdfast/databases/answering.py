@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Face, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.databases.classify import LockedDatabase, classify
@@ -23,13 +24,21 @@ from holdfast.databases.holders import Holder
 from holdfast.databases.patience import DatabaseLockedError
 from holdfast.databases.telling import holders_of, holders_of_async
 from holdfast.wire.davxml_write import Condition
-from holdfast.wire.locked import ContendingLock, LockedAnswer
+from holdfast.wire.locked import ContendingLock, LockedAnswer, locked_detail
 from holdfast.wire.locked import Holder as ShownHolder
 
 if TYPE_CHECKING:
     from holdfast.databases.connecting import Target
 
-__all__ = ["RETRY_SECONDS", "answer_error", "answer_error_async", "locked_answer"]
+__all__ = [
+    "RETRY_SECONDS",
+    "LockedAnswer",
+    "answer_error",
+    "answer_error_async",
+    "locked_answer",
+    "refused_answer",
+    "sentence_of",
+]
 
 RETRY_SECONDS: Final = {LockKind.HELD: 2, LockKind.STALE: 1, LockKind.DEADLOCK: 1}
 """Retry-After by the kind of refusal; a kind that is not in here is no 423. Transactions are short, and have no set end."""
@@ -138,3 +147,13 @@ def _contending(holder: Holder, path: ResourcePath, now: datetime, waited: float
         expires_at=None,
         url="",
     )
+
+
+def refused_answer(refused: Refused, resource: ResourcePath, condition: Condition, now: datetime) -> LockedAnswer:
+    """The 423 of a LockTable: its locks have no address of their own, unless `links` are put in."""
+    return LockedAnswer.of(refused, resource, condition, now=now, wall_offset=timedelta())
+
+
+def sentence_of(answer: LockedAnswer) -> str:
+    """What the 423 says to a person."""
+    return locked_detail(answer)

@@ -1,0 +1,303 @@
+"""The rows of a LockTable: its tables, the database's own clock in them, and what is done with them inside one transaction.
+
+Owns: the columns and the statements. Must not know: engines, retries, who asks. The rules are those of `core.decisions`.
+
+Theory of operation: whoever changes which locks there are takes the counter's row first, by an UPDATE: on PostgreSQL and MySQL
+that locks the row, on SQLite the database, until the end of the transaction. So the changes of all processes are serial, nothing
+comes between the look at what is held and the grant, and the fencing token is the counter's new value. A refused request rolls
+that back. A lock that has ended stays as a row for a day, so that its former holder can be told how.
+
+Instants are whole milliseconds since 1970 by the clock of the database, which all processes share: such a number
+is compared alike everywhere, whatever time zone a session has.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from holdfast.core.model import Depth, EventKind, Face, Lock, LockScope
+from holdfast.core.paths import ResourcePath
+
+__all__ = ["ENDED_FOR", "LONGEST_PATH", "DatabaseNow", "Ended", "LockRows"]
+
+LONGEST_PATH: Final = 700
+"""Most characters of a resource's path: MySQL indexes no longer ones."""
+
+ENDED_FOR: Final = timedelta(days=1)
+"""For how long a former holder is told how the lock ended."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a lock ended: RELEASED, EXPIRED or BROKEN; `by` and `reason` are empty where nobody ended it."""
+
+    how: EventKind
+    at: datetime
+    by: str = ""
+    reason: str = ""
+
+
+class DatabaseNow(FunctionElement[int]):
+    """Milliseconds since 1970 by the database's clock at this statement, not at the beginning of the transaction."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(DatabaseNow, "sqlite")
+def _now_sqlite(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+
+
+@compiles(DatabaseNow, "postgresql")
+def _now_postgres(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(DatabaseNow, "mysql")
+@compiles(DatabaseNow, "mariadb")
+def _now_mysql(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+    return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)"  # UNIX_TIMESTAMP reads local time
+
+
+def _exact(length: int) -> String:
+    """Text that is compared byte by byte: two paths that differ in case only are two, and their order is that of `/`."""
+    return (
+        String(length)
+        .with_variant(String(length, collation="C"), "postgresql")
+        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+    )
+
+
+class LockRows:
+    """The two tables, in a MetaData, and what is done with them on a connection that is in a transaction."""
+
+    def __init__(self, metadata: MetaData, name: str, now: ColumnElement[int] | None = None) -> None:
+        """`now` stands in for the database's clock, in tests."""
+        self.now: ColumnElement[int] = DatabaseNow() if now is None else now
+        self.table = Table(
+            name,
+            metadata,
+            Column("id", _exact(64), primary_key=True),
+            Column("token", _exact(64), nullable=False, unique=True),
+            Column("root", _exact(LONGEST_PATH), nullable=False, index=True),
+            Column("scope", String(16), nullable=False),
+            Column("depth", String(16), nullable=False),
+            Column("principal", String(255), nullable=False),
+            Column("owner", String(1000), nullable=False),
+            Column("reason", String(1000), nullable=False),
+            Column("client", String(255), nullable=False),
+            Column("fencing_token", BigInteger, nullable=False, unique=True),
+            Column("created_at_ms", BigInteger, nullable=False),
+            Column("refreshed_at_ms", BigInteger, nullable=False),
+            Column("expires_at_ms", BigInteger, nullable=True),
+            Column("ended_at_ms", BigInteger, nullable=True),
+            Column("ended", String(16), nullable=False),
+            Column("ended_by", String(255), nullable=False),
+            Column("ended_reason", String(1000), nullable=False),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mariadb_engine="InnoDB",
+            mariadb_charset="utf8mb4",
+        )
+        self.counter = Table(
+            f"{name}_counter",
+            metadata,
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("last_fencing_token", BigInteger, nullable=False),
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
+        )
+
+    def take_turn(self, connection: Connection, *, mints: bool = False) -> tuple[int, int]:
+        """The last fencing token, a new one if it `mints`, and the time in milliseconds.
+
+        Nobody else changes a lock before this transaction has ended.
+        """
+        counter = self.counter
+        last = counter.c.last_fencing_token
+        step = update(counter).where(counter.c.id == 1).values(last_fencing_token=last + int(mints))
+        while not connection.execute(step).rowcount:
+            # The first one of all, or somebody has emptied the table: never below what has been given out.
+            highest = select(func.coalesce(func.max(self.table.c.fencing_token), 0)).scalar_subquery()
+            try:
+                with connection.begin_nested():
+                    connection.execute(
+                        insert(counter).from_select(["id", "last_fencing_token"], select(text("1"), highest))
+                    )
+            except IntegrityError:
+                continue  # another one was quicker
+        row = connection.execute(select(counter.c.last_fencing_token, self.now).where(counter.c.id == 1)).one()
+        return int(row[0]), int(row[1])
+
+    def time(self, connection: Connection) -> int:
+        """The database's time in milliseconds."""
+        return int(connection.execute(select(self.now)).scalar_one())
+
+    def held(self, connection: Connection, root: ResourcePath, now: int, *, below: bool) -> list[Lock]:
+        """The locks that cover `root`, and with `below` those beneath it; expired and broken ones are none."""
+        columns = self.table.c
+        place: ColumnElement[bool] = columns.root.in_(root.lineage)
+        if below:
+            place = or_(place, _below(columns.root, root))
+        rows = connection.execute(select(self.table).where(place, self._is_live(now)).order_by(columns.fencing_token))
+        found = [lock_of(row) for row in rows]
+        return [lock for lock in found if lock.covers(root) or (below and lock.root.is_below(root))]
+
+    def find(self, connection: Connection, known: str, now: int) -> tuple[Lock, Ended | None] | None:
+        """By id or token, held or not; with how it ended, where it has."""
+        columns = self.table.c
+        query = select(self.table).where(or_(columns.id == known, columns.token == known))
+        row = connection.execute(query).one_or_none()
+        return None if row is None else (lock_of(row), ended_of(row, now))
+
+    def put(self, connection: Connection, lock: Lock) -> None:
+        """Keep a new lock."""
+        connection.execute(
+            insert(self.table).values(
+                id=lock.id,
+                token=lock.token,
+                root=lock.root.text,
+                scope=lock.scope.value,
+                depth=lock.depth.value,
+                principal=lock.principal,
+                owner=_sayable(lock.owner, 1000),
+                reason=_sayable(lock.reason, 1000),
+                client=_sayable(lock.client, 255),
+                fencing_token=lock.fencing_token,
+                created_at_ms=milliseconds(lock.created_at),
+                refreshed_at_ms=milliseconds(lock.refreshed_at),
+                expires_at_ms=None if lock.expires_at is None else milliseconds(lock.expires_at),
+                ended="",
+                ended_by="",
+                ended_reason="",
+            )
+        )
+
+    def refresh(self, connection: Connection, lock_id: str, now: int, expires_at: int) -> None:
+        """Set a new end."""
+        changed = update(self.table).where(self.table.c.id == lock_id)
+        connection.execute(changed.values(refreshed_at_ms=now, expires_at_ms=expires_at))
+
+    def end(self, connection: Connection, lock_id: str, at: int, how: EventKind, *, by: str, reason: str = "") -> None:
+        """Set its end, which is that of a broken lock where it lies in the future."""
+        changed = update(self.table).where(self.table.c.id == lock_id)
+        connection.execute(
+            changed.values(ended_at_ms=at, ended=how.value, ended_by=by[:255], ended_reason=_sayable(reason, 1000))
+        )
+
+    def tidy(self, connection: Connection, root: ResourcePath, now: int) -> None:
+        """Write down the end of what has expired in the way of a new lock on `root`, and forget what ended long ago.
+
+        An expired row is changed before its place is given to another lock: where a guarded transaction is still at work under it, this
+        waits for that one's end.
+        """
+        columns = self.table.c
+        near = or_(columns.root.in_(root.lineage), _below(columns.root, root))
+        expired = update(self.table).where(near, columns.ended_at_ms.is_(None), columns.expires_at_ms <= now)
+        connection.execute(expired.values(ended_at_ms=columns.expires_at_ms, ended=EventKind.EXPIRED.value))
+        long_ago = columns.ended_at_ms <= now - ENDED_FOR // _MILLISECOND
+        connection.execute(delete(self.table).where(near, long_ago))
+
+    def stands(self, lock: Lock) -> ColumnElement[bool]:
+        """True in SQL while `lock` is held; its row can neither be broken nor given away before the end of the transaction that asked."""
+        columns = self.table.c
+        row = select(columns.id).where(
+            columns.id == lock.id, columns.fencing_token == lock.fencing_token, self._is_live(self.now)
+        )
+        return exists(row.with_for_update(read=True))
+
+    def hold_row(self, connection: Connection, lock: Lock) -> bool:
+        """Whether `lock` is held; if so, it stays so until the end of this transaction."""
+        columns = self.table.c
+        mine = and_(columns.id == lock.id, columns.fencing_token == lock.fencing_token, self._is_live(self.now))
+        if connection.dialect.name == "sqlite":  # knows no locks on rows: the write lock is taken instead
+            return bool(connection.execute(update(self.table).where(mine).values(client=columns.client)).rowcount)
+        found = connection.execute(select(columns.id).where(mine).with_for_update(read=True))
+        return found.one_or_none() is not None
+
+    def _is_live(self, now: int | ColumnElement[int]) -> ColumnElement[bool]:
+        columns = self.table.c
+        return and_(
+            or_(columns.ended_at_ms.is_(None), columns.ended_at_ms > now),
+            or_(columns.expires_at_ms.is_(None), columns.expires_at_ms > now),
+        )
+
+
+def _below(column: ColumnElement[str], root: ResourcePath) -> ColumnElement[bool]:
+    return and_(column >= root.prefix, column < root.prefix[:-1] + "0")  # "0" is the character after "/"
+
+
+def _sayable(text: str, longest: int) -> str:
+    return text.replace("\0", "")[:longest]  # PostgreSQL keeps no NUL
+
+
+def lock_of(row: Row[Any]) -> Lock:
+    """The lock that a row keeps; its end is the earlier one where somebody has set one."""
+    ends = [ms for ms in (row.expires_at_ms, row.ended_at_ms) if ms is not None]
+    return Lock(
+        id=row.id,
+        token=row.token,
+        root=ResourcePath(row.root),
+        scope=LockScope(row.scope),
+        depth=Depth(row.depth),
+        principal=row.principal,
+        owner=row.owner,
+        owner_xml=None,
+        reason=row.reason,
+        client=row.client,
+        face=Face.API,
+        fencing_token=row.fencing_token,
+        created_at=instant(row.created_at_ms),
+        refreshed_at=instant(row.refreshed_at_ms),
+        expires_at=instant(min(ends)) if ends else None,
+    )
+
+
+def ended_of(row: Row[Any], now: int) -> Ended | None:
+    """How the lock of a row ended; None while it is held."""
+    if row.ended_at_ms is not None and row.ended_at_ms <= now:
+        return Ended(EventKind(row.ended), instant(row.ended_at_ms), row.ended_by, row.ended_reason)
+    if row.expires_at_ms is not None and row.expires_at_ms <= now:
+        return Ended(EventKind.EXPIRED, instant(row.expires_at_ms))
+    return None
+
+
+def instant(ms: int) -> datetime:
+    """Aware, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def milliseconds(at: datetime) -> int:
+    """Since 1970."""
+    return (at - _EPOCH) // _MILLISECOND
