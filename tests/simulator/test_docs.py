@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.faces.simulator.lock_options import LOCK_OPTIONS
 from holdfast.faces.simulator.options import OPTIONS, Fault
 from tests.docs.conftest import ROOT, blocks
 from tests.serving import serving
@@ -31,5 +32,5 @@ def test_each_command_gives_the_status_behind_it(tmp_path: Path):
 
 def test_each_option_and_fault_is_told():
     told = set(re.findall(r"`([a-z_]+)(?:=[^`]*)?`", PAGE.read_text()))
-    assert set(OPTIONS) <= told
+    assert {*OPTIONS, *LOCK_OPTIONS} <= told
     assert {fault.value for fault in Fault} <= set(re.findall(r"^\| `([a-z-]+)` \|", PAGE.read_text(), re.MULTILINE))

@@ -16,6 +16,7 @@ from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.completion import completion_of
 from holdfast.cli.documents import edit, get, put
+from holdfast.cli.guard import guard
 from holdfast.cli.inspect import inspect
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
@@ -23,6 +24,7 @@ from holdfast.cli.probe import probe
 from holdfast.cli.remote_locks import break_, refresh
 from holdfast.cli.run import USAGE, run
 from holdfast.cli.serve import serve
+from holdfast.cli.simulate import simulate
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.cli.tokens import tokens_app
 from holdfast.cli.upkeep import backup, check
@@ -58,6 +60,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(serve)
+app.command(guard)
 app.command(users_app)
 app.command(tokens_app)
 app.command(lock)
@@ -73,6 +76,7 @@ app.command(put)
 app.command(edit)
 app.command(inspect)
 app.command(probe)
+app.command(simulate)
 app.command(check)
 app.command(backup)
 app.command(completion_of(app))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from msgspec import structs
 
@@ -25,6 +25,7 @@ from holdfast.store.protocol import StoreError, refuse_overlap
 __all__ = ["MemoryStore"]
 
 _Undo = Callable[[], object]
+_T = TypeVar("_T")
 
 
 class MemoryReadTransaction:
@@ -154,9 +155,8 @@ class MemoryReadTransaction:
         return events[start : start + limit]
 
     def end_of_lock(self, lock_id: str) -> Event | None:
-        """Looks at every event: tests and trials keep few."""
-        ends = [e for e in self._shelf.events if e.lock_id == lock_id and e.kind in LOCK_ENDS]
-        return ends[-1] if ends else None
+        """How the lock with this id ended."""
+        return self._shelf.ends.get(lock_id)
 
     def break_with_token(self, token: str) -> Break | None:
         """How the lock with this token is broken."""
@@ -297,7 +297,11 @@ class MemoryWriteTransaction(MemoryReadTransaction):
 
         self._undo.append(take_back)
         shelf.next_seq = seq + 1
-        shelf.events.append(structs.replace(event, seq=seq))
+        placed = structs.replace(event, seq=seq)
+        shelf.events.append(placed)
+        if event.kind in LOCK_ENDS:
+            self._undo.append(_putting_back(shelf.ends, event.lock_id))
+            shelf.ends[event.lock_id] = placed
         return seq
 
     def trim_events(self, before: datetime) -> int:
@@ -311,6 +315,11 @@ class MemoryWriteTransaction(MemoryReadTransaction):
 
         self._undo.append(take_back)
         del events[:end]
+        ends = self._shelf.ends
+        for event in dropped:
+            if ends.get(event.lock_id) is event:
+                self._undo.append(_putting_back(ends, event.lock_id))
+                del ends[event.lock_id]
         breaks = self._shelf.breaks
         for token in [token for token, broken in breaks.items() if broken.at < before]:
             self._undo.append(_putting_back(breaks, token))
@@ -490,6 +499,6 @@ class _Writing:
             self._store._end()
 
 
-def _putting_back(breaks: dict[str, Break], token: str) -> _Undo:
-    before = breaks.get(token)
-    return (lambda: breaks.pop(token, None)) if before is None else (lambda: breaks.update({token: before}))
+def _putting_back(kept: dict[str, _T], key: str) -> _Undo:
+    before = kept.get(key)
+    return (lambda: kept.pop(key, None)) if before is None else (lambda: kept.update({key: before}))

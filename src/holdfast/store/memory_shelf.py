@@ -33,6 +33,8 @@ class Shelf:
         self.places: Final[list[tuple[str, int, str]]] = []
         """Root, seq and id of each waiter: in path order, and on one root in the order of the line."""
         self.events: Final[list[Event]] = []
+        self.ends: Final[dict[str, Event]] = {}
+        """Of the events those that ended a lock, by its id."""
         self.breaks: Final[dict[str, Break]] = {}
         """By token."""
         self.properties: Final[dict[PropertyKey, DeadProperty]] = {}
