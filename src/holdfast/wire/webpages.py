@@ -148,10 +148,13 @@ def render_listing(path: str, entries: Sequence[ListingEntry], *, top: str = "/"
     return _render("listing.html", path=path, name=_name(path), trail=_trail(path, top), entries=entries)
 
 
-@lru_cache(maxsize=1)
-def render_problem_page() -> bytes:
-    """The page behind `/problems/locked`: what a 423 means, for people and for authors of clients."""
-    return _render("problem_locked.html")
+@lru_cache(maxsize=2)
+def render_problem_page(*, is_server: bool = True) -> bytes:
+    """The page behind `/problems/locked`: what a 423 means, for people and for authors of clients.
+
+    Where it is no Holdfast server that shows it, it leads to none of a server's own pages.
+    """
+    return _render("problem_locked.html", is_server=is_server)
 
 
 def _render(template: str, **values: object) -> bytes:
