@@ -121,7 +121,7 @@ def serve(
             **further,  # type: ignore[arg-type]
         )
     _check_placement(chosen)
-    _check_tls(chosen)
+    _check_tls(chosen.tls_cert, chosen.tls_key)
     listed = _listed_users(user or [])
     names = _user_names(chosen, listed)
     _check_reach(chosen, names)
@@ -250,27 +250,25 @@ def _check_placement(settings: Settings) -> None:
         raise CommandError(msg)
 
 
-def _check_tls(settings: Settings) -> None:
-    if settings.tls_cert is None or settings.tls_key is None:
+def _check_tls(cert: Path | None, key: Path | None) -> None:
+    if cert is None or key is None:
         return
-    for flag, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+    for flag, path in (("--tls-cert", cert), ("--tls-key", key)):
         try:
             path.read_bytes()
         except OSError as error:
             msg = f"{flag} {path} cannot be read: {error.strerror}."
             raise CommandError(msg) from error
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            settings.tls_cert, settings.tls_key, password=lambda: ""
-        )
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             reason = "they do not belong together"
-        elif _holds_key(settings.tls_cert) and not _holds_key(settings.tls_key):
+        elif _holds_key(cert) and not _holds_key(key):
             reason = "--tls-cert holds the key; they may be swapped"
         else:
             reason = "not PEM, or the key has a password"
-        msg = f"HTTPS cannot be served with {settings.tls_cert} and {settings.tls_key}: {reason}."
+        msg = f"HTTPS cannot be served with {cert} and {key}: {reason}."
         raise CommandError(msg) from error
 
 

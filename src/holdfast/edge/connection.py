@@ -20,7 +20,7 @@ from holdfast.edge.heads import UPGRADE, encode_head, problem
 from holdfast.edge.holding import HeldAnswer
 from holdfast.edge.intake import ClientGoneError, RefusedError
 from holdfast.edge.parking import Parked
-from holdfast.edge.performing import Performance
+from holdfast.edge.performing import Standing
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet
 from holdfast.edge.streaming import OpenStream
@@ -93,7 +93,7 @@ class EdgeConnection(HttpToolsProtocol):
         self._drained = 0
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
-        self._standing: Parked | OpenStream | Performance | None = None
+        self._standing: Standing | None = None
         self._client_host = ""
         self._scheme = "http"
 
@@ -220,14 +220,15 @@ class EdgeConnection(HttpToolsProtocol):
         self._standing = None
         self.answered(keep=opened.keep_alive, unread=False)
 
-    def begin_script(self, performance: Performance) -> None:
-        """Read on, as far as that may be, to hear when the client goes; and tell `performance` of it and of a stop."""
-        self._standing = performance
+    def begin_standing(self, standing: Standing) -> None:
+        """Read on, as far as that may be, to hear when the client goes; and tell `standing` of it and of a stop."""
+        self._standing = standing
         self.pause_behind()
 
-    def end_script(self) -> None:
-        """Its steps are done, or cannot be."""
-        self._standing = None
+    def end_standing(self, standing: Standing) -> None:
+        """It has ended; what stands in its place by now goes on."""
+        if self._standing is standing:
+            self._standing = None
 
     def _stand(self, before: object, standing: Parked | OpenStream) -> None:
         self._put_in_place(before, standing)
@@ -264,6 +265,17 @@ class EdgeConnection(HttpToolsProtocol):
         defaults = self.runtime.defaults(self.server_state.default_headers)
         connection = UPGRADE if switches else connection_field(keep=keep, http10=http10)
         return encode_head(response, length, defaults, connection, chunked=chunked)
+
+    def relayed_head(
+        self, request: Request, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool
+    ) -> bytes:
+        """The head of an answer that another server gave, whose fields are its own; Date is added where it sent none."""
+        if self._observe is not None:
+            self._observe(request, response)
+        is_dated = any(name.lower() == "date" for name, _ in response.headers)
+        dates = [] if is_dated else [field for field in self.server_state.default_headers if field[0] == b"date"]
+        lines = "".join(f"{name.decode('latin-1')}: {value.decode('latin-1')}\r\n" for name, value in dates)
+        return encode_head(response, length, lines, connection_field(keep=keep, http10=http10), chunked=chunked)
 
     def answered(self, *, keep: bool, unread: bool) -> None:
         """A cycle has sent its answer."""

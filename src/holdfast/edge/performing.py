@@ -20,12 +20,24 @@ from holdfast.edge.sending import Outlet
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.scripts import Cut, Data, End, Framing, Head, Interim, MalformedChunk, Script, Step, Wait
 
-__all__ = ["Connection", "Performance"]
+__all__ = ["Connection", "Performance", "Standing"]
 
 _SWITCHING_PROTOCOLS: Final = 101
 _RESET_CONTENT: Final = 205
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _NO_SIZE: Final = b"malformed\r\n"
+
+
+class Standing(Protocol):
+    """What is told of the connection's end while its answer is not there, or not whole, yet."""
+
+    def lost(self) -> None:
+        """The client is gone."""
+        ...
+
+    def hasten(self) -> None:
+        """The server stops."""
+        ...
 
 
 class Connection(Protocol):
@@ -41,11 +53,11 @@ class Connection(Protocol):
         """True once the server's graceful end has begun."""
         ...
 
-    def begin_script(self, performance: Performance, /) -> None:
-        """Tell `performance` when the client goes or the server stops."""
+    def begin_standing(self, standing: Standing, /) -> None:
+        """Tell `standing` when the client goes or the server stops."""
         ...
 
-    def end_script(self) -> None:
+    def end_standing(self, standing: Standing, /) -> None:
         """Tell it no more."""
         ...
 
@@ -90,7 +102,7 @@ class Performance:
         """
         connection = self._connection
         with _Slot(connection.runtime):
-            connection.begin_script(self)
+            connection.begin_standing(self)
             if connection.is_stopping:
                 self.hasten()
             try:
@@ -102,7 +114,7 @@ class Performance:
                         await self._do(step)
                 return keep
             finally:
-                connection.end_script()
+                connection.end_standing(self)
 
     def lost(self) -> None:
         """The client is gone."""

@@ -30,6 +30,7 @@ from holdfast.edge.heads import BODILESS, HeadError, body_length, encode_head, p
 from holdfast.edge.holding import HeldAnswer, unkept
 from holdfast.edge.methods import MOST_BYTES, PARSED, new_parser, open_request, refused_request
 from holdfast.edge.parking import Parked
+from holdfast.edge.relaying import Relay, RelayCycle
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import SMALL_BYTES, TruncatedError, close_body, read_small
 from holdfast.edge.settings import Slow
@@ -258,6 +259,11 @@ class HoldfastProtocol(EdgeConnection):
         self._last = not keep
         started = 0.0 if self._observe is None else perf_counter()
         request = Request(method, target, headers, None, b"", query, self._scheme, self._client_host, started)
+        if isinstance(face, Relay):
+            self._mode = _COLD
+            arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
+            self._go_cold(RelayCycle(self, arrival, request, face, fields))
+            return
         is_free = not expects and not self._is_busy() and not self.flow.write_paused
         if is_free and length is not None and length <= self._memory_bytes:
             self._mode = _HOT

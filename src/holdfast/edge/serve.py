@@ -44,9 +44,12 @@ class Tls:
 class _Uvicorn(uvicorn.Server):
     """Says when it accepts connections, and what its end waits for."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None] | None, at_end: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._at_end = at_end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -58,6 +61,8 @@ class _Uvicorn(uvicorn.Server):
         # Called once uvicorn, below, has asked every connection to end.
         asyncio.get_running_loop().call_soon(self._say_what_is_under_way)
         await super().shutdown(sockets)
+        if self._at_end is not None:
+            self._at_end()
 
     def _say_what_is_under_way(self) -> None:
         connections = cast("set[asyncio.Protocol]", self.server_state.connections)
@@ -104,6 +109,7 @@ class Server:
                 ssl_keyfile=str(tls.key) if tls else None,
             ),
             on_ready,
+            config.at_end,
         )
 
     def run(self, sockets: Sequence[socket.socket]) -> None:

@@ -11,17 +11,20 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from holdfast.core.access import Principal
 from holdfast.wire.exchange import Face, Request, Response, Upload
 
-__all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Pulse", "Route", "Settle", "Slow", "mounted"]
+if TYPE_CHECKING:
+    from holdfast.edge.relaying import Relay
 
-Route = Callable[[str, str], Face | None]
-"""(method, raw target path) -> the face that answers, or None for the ASGI application."""
+__all__ = ["SLOW", "EdgeConfig", "Identifier", "Limits", "Pulse", "Route", "Settle", "Slow", "Still", "mounted"]
+
+Route = Callable[[str, str], "Face | Relay | None"]
+"""(method, raw target path) -> the face that answers, the Relay that passes it on, or None for the ASGI application."""
 
 
 class Slow(enum.Enum):
@@ -89,7 +92,7 @@ class Pulse(Protocol):
         ...
 
 
-class _Still:
+class Still:
     """Nothing is ever parked or streamed."""
 
     is_wanted: bool = False
@@ -149,7 +152,7 @@ class EdgeConfig:
     settle: Settle
     new_upload: Callable[[], Upload]
     """Stages an empty upload; called on a thread; may raise OSError."""
-    pulse: Pulse = field(default_factory=_Still)
+    pulse: Pulse = field(default_factory=Still)
     """Needed where a face answers with Pending or Stream."""
     is_own_host: Callable[[bytes], bool] | None = None
     """Whether a Host field names this server; a request to another is answered 421. None: every name does."""
@@ -158,6 +161,8 @@ class EdgeConfig:
     """Told of each answer of a face, and of the edge in its place, just before the head is sent, to which it may add fields.
 
     Called on the loop's thread for every request: it must be very brief, and must not raise."""
+    at_end: Callable[[], None] | None = None
+    """Called on the loop's thread once all connections have ended."""
     threads: int = 16
     """How many faces and disk writes may be at work at once."""
 
