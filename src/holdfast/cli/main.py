@@ -17,6 +17,7 @@ from holdfast.access.users_file import UsersFileError
 from holdfast.cli.completion import completion_of
 from holdfast.cli.documents import edit, get, put
 from holdfast.cli.guard import guard
+from holdfast.cli.guard import guard
 from holdfast.cli.inspect import inspect
 from holdfast.cli.lock import lock, unlock
 from holdfast.cli.locks import locks
@@ -60,6 +61,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(serve)
+app.command(guard)
 app.command(guard)
 app.command(users_app)
 app.command(tokens_app)
