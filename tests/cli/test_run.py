@@ -114,6 +114,19 @@ def break_lock(served: Served, lock: dict[str, object], reason: str, after: floa
     assert done.status == (202 if after else 200)
 
 
+def heard_by_its_run(served: Served) -> dict[str, object]:
+    """The one lock, once its run listens to the events: then it has refreshed it, for what was told before."""
+    [lock] = held(served)
+
+    def is_refreshed() -> bool:
+        with served.application.store.read() as tx:
+            kept = tx.lock_with_id(str(lock["id"]))
+        return kept is not None and kept.refreshed_at > kept.created_at
+
+    until(is_refreshed)
+    return lock
+
+
 @contextmanager
 def next_in_line(served: Served, resource: str = "/jobs/a") -> Iterator[Future[Answer]]:
     """Somebody waits for the lock: the answer, once they are granted it."""
@@ -368,8 +381,7 @@ def test_a_lock_that_is_broken_ends_the_command_and_says_by_whom_and_why(served,
 def test_a_broken_lock_is_heard_of_at_once_and_not_with_the_next_refresh(served, tmp_path):
     """With an hour's ttl the next refresh is due in twenty minutes."""
     with family(served, tmp_path, "--ttl", "1h", "--kill-after", "0.1") as (process, pids):
-        [lock] = held(served)
-        break_lock(served, lock, "no time to lose")
+        break_lock(served, heard_by_its_run(served), "no time to lose")
         _, said = process.communicate(timeout=30)
         assert process.returncode == 75
         assert "no time to lose" in said
@@ -388,7 +400,7 @@ print('asked to end', flush=True)
 def test_a_break_that_is_set_for_later_ends_the_command_before_it_comes_and_says_who_set_it(served, tmp_path):
     """With an hour's ttl, no refresh but the one that the word of it brings is due. The run releases once nothing is left."""
     with running(served, tmp_path, "a", "--ttl", "1h", *python(OBEDIENT)) as process, next_in_line(served) as granted:
-        [lock] = held(served)
+        lock = heard_by_its_run(served)
         break_lock(served, lock, "make room", after=4)
         assert granted.result(60).status == 201
         assert story(served) == ["granted", "queued", "breaking", "released", "granted"]
@@ -400,7 +412,7 @@ def test_a_break_that_is_set_for_later_ends_the_command_before_it_comes_and_says
 
 def test_a_break_that_is_set_for_later_kills_what_does_not_end_before_another_has_the_lock(served, tmp_path):
     with family(served, tmp_path, "--ttl", "1h") as (process, pids), next_in_line(served) as granted:
-        [lock] = held(served)
+        lock = heard_by_its_run(served)
         granted.add_done_callback(lambda _: alive.extend(map(is_alive, pids)))
         alive: list[bool] = []
         break_lock(served, lock, "make room", after=4)
