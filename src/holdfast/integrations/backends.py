@@ -21,7 +21,7 @@ from holdfast.core.decisions import Effect, Reach
 from holdfast.core.model import Depth, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, ShownLock
-from holdfast.integrations.answering import LockedError, links_below
+from holdfast.integrations.answering import LockedError, RefusalError, links_below
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import LockedAnswer
 
@@ -171,7 +171,14 @@ class Locks:
     # -- locks --------------------------------------------------------------------------------------
 
     def acquire(self, wanted: Wanted) -> GrantedLock:
-        """Grant a lock. Raises LockedError where something is in the way."""
+        """Grant a lock. Raises LockedError where something is in the way; RefusalError as LockBackend.acquire.
+
+        An id is not for one whom nobody knows: everybody may read it, and would be given the same lock.
+        """
+        if wanted.lock_id is not None and wanted.principal == DEFAULT_PRINCIPAL:
+            raise RefusalError(422, "Only a request of somebody who is known can name its lock; leave the id out.")
+        if wanted.break_first and not wanted.may_break:
+            _demand_known(wanted.principal)
         found = self.backend.acquire(wanted)
         if isinstance(found, LockedAnswer):
             raise LockedError(self._told(found, wanted.principal))
@@ -188,14 +195,17 @@ class Locks:
     def break_(
         self, lock_id: str, principal: str, reason: str, *, after: float = 0.0, may_break: bool = False
     ) -> ShownLock | EndedLock:
-        """As LockBackend.break_."""
+        """As LockBackend.break_; 403 for one whom nobody knows, and whom the application does not let."""
+        if not may_break:
+            _demand_known(principal)
         found = self.backend.break_(lock_id, principal, reason, after=after, may_break=may_break)
         return found if isinstance(found, EndedLock) else self._placed(found)
 
     def take_over(
         self, lock_id: str, principal: str, *, ttl: float | None = None, owner: str | None = None, client: str = ""
     ) -> GrantedLock:
-        """As LockBackend.take_over."""
+        """As LockBackend.take_over; 403 for one whom nobody knows."""
+        _demand_known(principal)
         return self._placed(self.backend.take_over(lock_id, principal, ttl=ttl, owner=owner, client=client))
 
     def describe(self, lock_id: str) -> ShownLock | EndedLock | None:
@@ -240,6 +250,12 @@ class Locks:
 
 def _is_own(holder: str, principal: str) -> bool:
     return holder == principal and principal != ANONYMOUS.name
+
+
+def _demand_known(principal: str) -> None:
+    """Whom nobody knows has nothing by name: the token alone tells its lock from those of all the others."""
+    if principal == DEFAULT_PRINCIPAL:
+        raise RefusalError(403, "Nobody knows who you are, so no lock is yours but by its token.")
 
 
 def _backend_of(where: object, *, token: str, auth: tuple[str, str] | None, http: HttpClient | None) -> LockBackend:

@@ -1,0 +1,217 @@
+"""423 in Starlette: an exception that becomes the whole answer, locks for a request, and the locks' own routes.
+
+Owns: what an application calls. Must not know: how locks are kept, or what a 423 looks like. FastAPI's integration stands on this one.
+
+    locks = install(app, Locks("sqlite:///locks.db", address="/locks"))
+
+    async def put_order(request):
+        await require_lock(request)  # 423 unless it is free, or the caller's
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from anyio import CancelScope, to_thread
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response as StarletteResponse
+from starlette.routing import Route
+
+from holdfast.core.model import LockScope
+from holdfast.core.paths import ResourcePath
+from holdfast.faces.api.bodies import ShownLock
+from holdfast.integrations.answering import REFUSALS, LockedError, answer_refusal, body_of
+from holdfast.integrations.asgi import LockMiddleware, head_of, principal_of
+from holdfast.integrations.backends import Locks, Wanted
+from holdfast.integrations.database_errors import answer_database_error, database_errors
+from holdfast.integrations.guarding import Head
+from holdfast.integrations.holding import Terms, held, require, resource_named
+from holdfast.integrations.routes import MAX_BODY_BYTES, LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.wire.exchange import Response
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = [
+    "Installed",
+    "LockMiddleware",
+    "LockedError",
+    "Locks",
+    "PrincipalOf",
+    "Wanted",
+    "as_response",
+    "install",
+    "install_database_errors",
+    "installed",
+    "lock",
+    "lock_routes",
+    "require_lock",
+]
+
+PrincipalOf = Callable[[Request], str]
+"""Who sends a request, as the application knows it."""
+
+_METHODS: Final = ["GET", "POST", "DELETE"]
+
+
+def _principal(request: Request) -> str:
+    return principal_of(request.scope)
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """What `install` left with an application."""
+
+    locks: Locks
+    principal: PrincipalOf = _principal
+
+
+def install(
+    app: Starlette,
+    locks: Locks,
+    *,
+    principal: PrincipalOf = _principal,
+    may_lock: MayLock = allow_single,
+    may_break: MayBreak = lambda _principal: False,
+) -> Locks:
+    """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
+
+    `principal` tells who sends a request (the user of AuthenticationMiddleware, where none is given). `may_lock` and `may_break`
+    are the application's rules for the routes; see `lock_routes`. Returns `locks`.
+    """
+    app.state.holdfast = Installed(locks, principal)
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, _on_refusal)
+    if locks.address:
+        app.router.routes.extend(lock_routes(locks, principal=principal, may_lock=may_lock, may_break=may_break))
+    return locks
+
+
+def install_database_errors(app: Starlette, engine: Engine | str | None = None) -> None:
+    """Let a locked database become a 423 with Retry-After, and with the holder where `engine` is given to ask for it.
+
+    Errors of databases that are about something else stay what they are.
+    """
+
+    async def on_error(request: Request, error: Exception) -> StarletteResponse:
+        path = head_of(request.scope).path
+        accept = request.headers.get("accept")
+        answer = await to_thread.run_sync(answer_database_error, error, engine, path, accept)
+        if answer is None:
+            raise error
+        return as_response(answer)
+
+    for kind in database_errors():
+        app.add_exception_handler(kind, on_error)
+
+
+def installed(request: Request) -> Installed:
+    """What `install` left with the application of a request, or with the one that it is mounted in. Raises LookupError."""
+    found = getattr(request.app.state, "holdfast", None)
+    if not isinstance(found, Installed):
+        msg = "this application has no locks: call install(app, Locks(...)) first"
+        raise LookupError(msg)  # noqa: TRY004 - nothing was passed
+    return found
+
+
+async def require_lock(request: Request, resource: str = "", *, principal: str = "", held_only: bool = False) -> None:
+    """Return where the request may change `resource`: it is free, or locked by its sender, who submits the token. LockedError else.
+
+    `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. With
+    `held_only` a free resource is refused too (428): who writes must have locked it before.
+    """
+    found = installed(request)
+    head, path = _asked(request, resource)
+    who = principal or found.principal(request)
+    await to_thread.run_sync(lambda: require(found.locks, head, path, who, held_only=held_only))
+
+
+@asynccontextmanager
+async def lock(
+    request: Request,
+    resource: str = "",
+    *,
+    principal: str = "",
+    ttl: float = 60.0,
+    wait: float = 0.0,
+    scope: LockScope = LockScope.EXCLUSIVE,
+    reason: str = "",
+) -> AsyncGenerator[ShownLock]:
+    """A lock on `resource` while the block runs, or the one whose token the request submits. Raises LockedError.
+
+    `ttl` (seconds) is longer than the block takes: the lock ends then by itself where the process died. `wait` is for how many
+    seconds to stand in line; a thread is used for that long.
+    """
+    found = installed(request)
+    head, path = _asked(request, resource)
+    terms = Terms(ttl=ttl, wait=wait, scope=scope, reason=reason)
+    holding = held(found.locks, head, path, principal or found.principal(request), terms)
+    taken = await to_thread.run_sync(holding.__enter__)
+    try:
+        yield taken
+    finally:
+        # Whatever ended the block, a client that went away included: the lock is released, and an error goes on by itself.
+        with CancelScope(shield=True):
+            await to_thread.run_sync(holding.__exit__, None, None, None)
+
+
+def lock_routes(
+    locks: Locks,
+    *,
+    principal: PrincipalOf = _principal,
+    may_lock: MayLock = allow_single,
+    may_break: MayBreak = lambda _principal: False,
+) -> list[Route]:
+    """The locks' own routes (see `integrations.routes`), at their address; `install` adds them by itself.
+
+    `may_lock(principal, resource, depth)` is asked for every new lock: without a rule any resource may be locked, but nothing
+    together with all that is below it. `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
+    """
+    routes = LockRoutes(locks, may_lock=may_lock, may_break=may_break)
+
+    async def answer(request: Request) -> StarletteResponse:
+        body = await _body(request)
+        tail = f"/{request.path_params['tail']}" if "tail" in request.path_params else ""
+        who = principal(request)
+        return as_response(
+            await to_thread.run_sync(routes.answer, head_of(request.scope), tail, request.url.query, body, who)
+        )
+
+    return [
+        Route(locks.address, answer, methods=_METHODS),
+        Route(f"{locks.address}/{{tail:path}}", answer, methods=_METHODS),
+    ]
+
+
+def as_response(answer: Response) -> StarletteResponse:
+    """An answer of this package as one of Starlette's."""
+    response = StarletteResponse(body_of(answer), answer.status)
+    for name, value in answer.headers:
+        response.headers.append(name, value)
+    return response
+
+
+def _asked(request: Request, resource: str) -> tuple[Head, ResourcePath]:
+    head = head_of(request.scope)
+    return head, resource_named(resource, request.path_params, head.path)
+
+
+async def _on_refusal(request: Request, error: Exception) -> StarletteResponse:
+    root = head_of(request.scope).root
+    return as_response(answer_refusal(error, request.headers.get("accept"), root=root))
+
+
+async def _body(request: Request) -> bytes:
+    """The body, and no more of it than a byte over what is taken."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk[: MAX_BODY_BYTES + 1 - len(body)]
+            if len(body) > MAX_BODY_BYTES:
+                break
+    except ClientDisconnect:
+        return b""
+    return bytes(body)
