@@ -33,6 +33,7 @@ __all__ = [
     "is_mariadb",
     "look",
     "metadata_waits",
+    "tells_table_locks",
 ]
 
 LEAST_PAUSE_S: Final = 0.15
@@ -151,6 +152,11 @@ class TableLock(msgspec.Struct, frozen=True, kw_only=True):
 def is_mariadb(connection: Connection) -> bool:
     """Which of the two it is."""
     return "mariadb" in str(connection.exec_driver_sql("SELECT version()").scalar_one()).lower()
+
+
+def tells_table_locks(connection: Connection) -> bool:
+    """Whether a MariaDB has the plugin that tells of metadata locks."""
+    return bool(connection.execute(_HAS_PLUGIN).scalar_one())
 
 
 def look(connection: Connection, *, waiter: int | None = None, table: str = "") -> list[Holder]:
@@ -377,7 +383,7 @@ def _wait(row: Any) -> Wait:
 
 
 def _table_locks(connection: Connection, *, is_maria: bool) -> list[TableLock] | None:
-    if is_maria and not connection.execute(_HAS_PLUGIN).scalar_one():
+    if is_maria and not tells_table_locks(connection):
         return None
     rows = connection.execute(_MARIADB_TABLE_LOCKS if is_maria else _MYSQL_TABLE_LOCKS).mappings()
     return [_made(TableLock, row) for row in rows]
