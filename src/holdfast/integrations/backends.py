@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from holdfast.client.sending import HttpClient
+    from holdfast.databases.locktable import LockTable
 
 __all__ = ["DEFAULT_PRINCIPAL", "LockBackend", "Locks", "Wanted", "resource_of"]
 
@@ -131,7 +132,7 @@ class Locks:
 
     def __init__(
         self,
-        where: str | Path | Engine | None = None,
+        where: str | Path | Engine | LockTable | None = None,
         *,
         address: str = "",
         token: str = "",
@@ -263,10 +264,11 @@ def _backend_of(where: object, *, token: str, auth: tuple[str, str] | None, http
         from holdfast.integrations.embedded import EmbeddedBackend
 
         return EmbeddedBackend(where)
-    if not isinstance(where, str):
+    if not isinstance(where, str) and where is not None:
         from holdfast.integrations.own_database import backend_of
 
         return backend_of(where)
+    where = where or ""
     scheme = urlsplit(where).scheme
     if scheme in {"http", "https"}:
         from holdfast.integrations.remote import RemoteBackend
