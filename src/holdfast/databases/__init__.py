@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from holdfast.databases.classify import LockedDatabase, classify
 from holdfast.databases.codes import Dialect, LockKind, RetryUnit
 
-# Not on first use as the others: the package `who` would stand in the function's place as soon as anything imported it.
+# Not on first use as the others: the modules of the same names would stand in the functions' place once anything imported them.
+from holdfast.databases.retrying import retry_locked, retrying, retrying_async, run_locked, run_locked_async
 from holdfast.databases.who import who, who_async
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from holdfast.databases.lockdecisions import LockLostError, NotHolderError, ResourceLockedError
     from holdfast.databases.locktable import AsyncLockTable, LockTable
     from holdfast.databases.patience import DatabaseLockedError, Retry, RetryOptions
-    from holdfast.databases.retrying import retry_locked, retrying, retrying_async, run_locked, run_locked_async
 
 __all__ = [
     "AsyncLockTable",
@@ -60,7 +60,6 @@ _HOMES: Final = {
     "lockdecisions": ("LockLostError", "NotHolderError", "ResourceLockedError"),
     "locktable": ("AsyncLockTable", "LockTable"),
     "patience": ("DatabaseLockedError", "Retry", "RetryOptions"),
-    "retrying": ("retry_locked", "retrying", "retrying_async", "run_locked", "run_locked_async"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

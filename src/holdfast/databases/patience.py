@@ -30,6 +30,8 @@ __all__ = ["DatabaseLockedError", "Patience", "Retry", "RetryOptions"]
 
 _MOST_DOUBLINGS: Final = 32
 _ASK_EVERY_S: Final = 1.0
+_NEGLIGIBLE_S: Final = 1e-6
+"""What rounding leaves of a deadline that has been slept up to."""
 _INSIDE: Final = frozenset({RetryUnit.STATEMENT, RetryUnit.SAVEPOINT})
 
 
@@ -186,7 +188,7 @@ class Patience:
         if not self.name_holders or found.kind is not LockKind.HELD:
             return False
         now = self.clock()
-        if self._asked_at is not None and now - self._asked_at < _ASK_EVERY_S and self.left > 0:
+        if self._asked_at is not None and now - self._asked_at < _ASK_EVERY_S and self.left > _NEGLIGIBLE_S:
             return False
         self._asked_at = now
         return True
@@ -212,7 +214,7 @@ class Patience:
 
     def _delay(self) -> float | None:
         left = self.left
-        if left <= 0 or (self.most_attempts is not None and self.attempts >= self.most_attempts):
+        if left < _NEGLIGIBLE_S or (self.most_attempts is not None and self.attempts >= self.most_attempts):
             return None
         span = min(self.cap, self.floor * 2 ** min(self.attempts - 1, _MOST_DOUBLINGS))
         delay = span * (1 - self.jitter) + span * self.jitter * self.chance()
