@@ -24,7 +24,7 @@ from holdfast.core.access import Principal
 from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.edge.serve import Server, Tls
-from holdfast.edge.settings import SLOW, EdgeConfig, Slow, mounted
+from holdfast.edge.settings import SLOW, EdgeConfig, Route, Slow, mounted
 from holdfast.edge.settings import Limits as EdgeLimits
 from holdfast.edge.workers import supervise
 from holdfast.faces.api.call import ApiSite
@@ -116,43 +116,17 @@ class Application:
 
         `clock` is the source of time, for tests that move it.
         """
-        durable = settings.durability is Durability.POWER
         state = settings.state_folder
         self.store = SqliteStore(
             state / DATABASE_NAME, clock=clock, durability=settings.durability, observe=self._note_store_work
         )
         self.metrics = Metrics(self.store, state / _METRICS_NAME if settings.workers > 1 else None)
-        self.folder = Folder(settings.folder, state=state, durable=durable)
+        self.folder = Folder(settings.folder, state=state, durable=_syncs_files(settings))
         self.service = LockService(
             self.store, etag_of=self._etag_of, timeouts=_timeouts(settings), limits=_lock_limits(settings)
         )
         self.line = WaitingLine(
             self.service, self.store.now, longest=timedelta(seconds=settings.max_wait_s), observer=self.metrics
-        )
-        users_file = None if settings.users_file is None else UsersFile(settings.users_file)
-        authenticator = Authenticator(
-            users_file, listed_users, self.store.clock, max_checks=settings.max_password_checks
-        )
-        sessions = (
-            None
-            if authenticator.is_open
-            else Sessions(load_key(state / KEY_NAME), self.store.clock, settings.session_s)
-        )
-        identification = Identification(authenticator, sessions)
-        self.site = Site(
-            mount=MOUNT,
-            folder=self.folder,
-            service=self.service,
-            line=self.line,
-            store=self.store,
-            clock=self.store.clock,
-            settings=FaceSettings(
-                texts=_text_limits(settings),
-                xml=_xml_limits(settings),
-                propfind_infinity=settings.propfind_infinity,
-                syncs_files=durable,
-            ),
-            follow=identification.follow,
         )
         self.feed = Feed(
             self.store,
@@ -160,64 +134,13 @@ class Application:
             most_readers=settings.max_streams,
             longest=timedelta(seconds=settings.max_stream_s),
         )
-        webdav = WebDavFace(self.site, unknown=identification.answer_unknown)
-        registry = LockRegistry(self.service, self.store)
-        api = ApiFace(
-            ApiSite(
-                registry=registry,
-                feed=self.feed,
-                line=self.line,
-                clock=self.store.clock,
-                resolve=self.site.resolve,
-                is_served=lambda resource: resource.is_at_or_below(MOUNT),
-                mount=MOUNT,
-                is_open=identification.is_open,
-                follow=identification.follow,
-            ),
-            unknown=identification.answer_unknown,
-        )
-        dashboard = DashboardFace(identification)
         self.sequences = SequenceStates(
             state / _SEQUENCES_NAME if settings.workers > 1 else None, most=settings.simulator_max_sequences
         )
-        simulator = SimulatorFace(
-            self.sequences,
-            limits=_simulator_limits(settings),
-            clock=self.store.clock,
-            unknown=identification.answer_unknown,
-            locks=SimulatedLocks(
-                registry,
-                self.line,
-                self.store,
-                self.store.clock,
-                most=settings.simulator_max_locks,
-                prefix="" if identification.is_open else _SIMULATED_HOLDER,
-            ),
-        )
-        guard = AddressGuard(frozenset(settings.inspect_ports)) if settings.inspect_urls else None
-        inspector = InspectorFace(Inspection(guard), unknown=identification.answer_unknown)
-        operations = OperationsFace(
-            Readiness(self.store, self.folder, settings.folder),
-            self.metrics,
-            is_public=settings.metrics_public,
-            unknown=identification.answer_unknown,
-        )
+        identification = _identification(settings, listed_users, self.store.clock)
+        self.site = self._make_site(settings, identification)
         self.edge = EdgeConfig(
-            route=mounted(
-                {
-                    MOUNT.text: webdav,
-                    **({SIMULATOR: simulator} if settings.simulator else {}),
-                    # Without the simulator, too: what is written about each code is of use by itself.
-                    SIMULATOR_PAGES: PagesFace(beside_dashboard=True),
-                    **dict.fromkeys((INSPECTOR, INSPECTOR_PAGE), inspector),
-                    "/api": api,
-                    **dict.fromkeys(DOCUMENTS, api),
-                    **dict.fromkeys(ADDRESSES, dashboard),
-                    **dict.fromkeys(OPERATIONS, operations),
-                },
-                star=webdav,
-                front=dashboard,
-            ),
+            route=self._make_route(settings, identification),
             identifier=_Identifier(identification),
             settle=self.store,
             new_upload=self.folder.staging.new,
@@ -255,11 +178,108 @@ class Application:
         self.store.close()
         self.folder.close()
 
+    def _make_site(self, settings: Settings, identification: Identification) -> Site:
+        return Site(
+            mount=MOUNT,
+            folder=self.folder,
+            service=self.service,
+            line=self.line,
+            store=self.store,
+            clock=self.store.clock,
+            settings=FaceSettings(
+                texts=_text_limits(settings),
+                xml=_xml_limits(settings),
+                propfind_infinity=settings.propfind_infinity,
+                syncs_files=_syncs_files(settings),
+            ),
+            follow=identification.follow,
+        )
+
+    def _make_route(self, settings: Settings, identification: Identification) -> Route:
+        """Which face answers which address: the first that fits."""
+        webdav = WebDavFace(self.site, unknown=identification.answer_unknown)
+        registry = LockRegistry(self.service, self.store)
+        api = self._make_api(registry, identification)
+        dashboard = DashboardFace(identification)
+        simulator = self._make_simulator(registry, settings, identification)
+        guard = AddressGuard(frozenset(settings.inspect_ports)) if settings.inspect_urls else None
+        inspector = InspectorFace(Inspection(guard), unknown=identification.answer_unknown)
+        operations = OperationsFace(
+            Readiness(self.store, self.folder, settings.folder),
+            self.metrics,
+            is_public=settings.metrics_public,
+            unknown=identification.answer_unknown,
+        )
+        return mounted(
+            {
+                MOUNT.text: webdav,
+                **({SIMULATOR: simulator} if settings.simulator else {}),
+                # Without the simulator, too: what is written about each code is of use by itself.
+                SIMULATOR_PAGES: PagesFace(beside_dashboard=True),
+                **dict.fromkeys((INSPECTOR, INSPECTOR_PAGE), inspector),
+                "/api": api,
+                **dict.fromkeys(DOCUMENTS, api),
+                **dict.fromkeys(ADDRESSES, dashboard),
+                **dict.fromkeys(OPERATIONS, operations),
+            },
+            star=webdav,
+            front=dashboard,
+        )
+
+    def _make_api(self, registry: LockRegistry, identification: Identification) -> ApiFace:
+        return ApiFace(
+            ApiSite(
+                registry=registry,
+                feed=self.feed,
+                line=self.line,
+                clock=self.store.clock,
+                resolve=self.site.resolve,
+                is_served=lambda resource: resource.is_at_or_below(MOUNT),
+                mount=MOUNT,
+                is_open=identification.is_open,
+                follow=identification.follow,
+            ),
+            unknown=identification.answer_unknown,
+        )
+
+    def _make_simulator(
+        self, registry: LockRegistry, settings: Settings, identification: Identification
+    ) -> SimulatorFace:
+        return SimulatorFace(
+            self.sequences,
+            limits=_simulator_limits(settings),
+            clock=self.store.clock,
+            unknown=identification.answer_unknown,
+            locks=SimulatedLocks(
+                registry,
+                self.line,
+                self.store,
+                self.store.clock,
+                most=settings.simulator_max_locks,
+                prefix="" if identification.is_open else _SIMULATED_HOLDER,
+            ),
+        )
+
     def _etag_of(self, resource: ResourcePath) -> str | None:
         return self.site.etag_of(resource)
 
     def _note_store_work(self, work: Literal["commit", "sync"], seconds: float) -> None:
         self.metrics.stored(work, seconds)
+
+
+def _identification(settings: Settings, listed_users: Sequence[UserRecord], clock: Clock) -> Identification:
+    users_file = None if settings.users_file is None else UsersFile(settings.users_file)
+    authenticator = Authenticator(users_file, listed_users, clock, max_checks=settings.max_password_checks)
+    sessions = (
+        None
+        if authenticator.is_open
+        else Sessions(load_key(settings.state_folder / KEY_NAME), clock, settings.session_s)
+    )
+    return Identification(authenticator, sessions)
+
+
+def _syncs_files(settings: Settings) -> bool:
+    return settings.durability is Durability.POWER
 
 
 def run(settings: Settings, *, users: Sequence[UserRecord], on_ready: Callable[[str], None]) -> bool:
