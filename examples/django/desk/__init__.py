@@ -1,0 +1,1 @@
+"""An editor's desk: articles that one person edits at a time."""
