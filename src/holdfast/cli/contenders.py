@@ -26,7 +26,7 @@ from holdfast.client.lockviews import FoundLock
 from holdfast.local import LocalHolder
 from holdfast.wire.sentences import clean, holder_text, program_name
 
-__all__ = ["Contender", "of_found", "of_known", "of_local", "of_shown", "sentence", "show"]
+__all__ = ["Contender", "of_found", "of_known", "of_local", "of_shown", "sentence", "show", "show_columns"]
 
 _LONGEST_COMMAND: Final = 300
 _WIDEST: Final = 400
@@ -164,6 +164,11 @@ def show(found: Sequence[Contender], now: datetime) -> None:
         ("REASON", [clean(one.reason) for one in found]),
         ("NOTE", [clean(one.note, _WIDEST) for one in found]),
     ]
+    show_columns(columns)
+
+
+def show_columns(columns: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Columns with their heads, without those that are empty; on a terminal a table, elsewhere with nothing broken or cut."""
     kept = [(name, cells) for name, cells in columns if any(cells)]
     if sys.stdout.isatty():
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

@@ -15,8 +15,8 @@ from holdfast import __version__
 from holdfast.access.sessions import SessionKeyError
 from holdfast.access.users_file import UsersFileError
 from holdfast.cli.completion import completion_of
+from holdfast.cli.db import db_app
 from holdfast.cli.documents import edit, get, put
-from holdfast.cli.guard import guard
 from holdfast.cli.guard import guard
 from holdfast.cli.inspect import inspect
 from holdfast.cli.lock import lock, unlock
@@ -62,7 +62,6 @@ app = App(
 )
 app.command(serve)
 app.command(guard)
-app.command(guard)
 app.command(users_app)
 app.command(tokens_app)
 app.command(lock)
@@ -76,6 +75,7 @@ app.command(run)
 app.command(get)
 app.command(put)
 app.command(edit)
+app.command(db_app)
 app.command(inspect)
 app.command(probe)
 app.command(simulate)

@@ -61,6 +61,12 @@ class Progress:
             self._text = f"{place}{': ' if place else ''}{sentence(found[0], datetime.now(UTC))}{more}"
             self._status.update(self)
 
+    def say(self, holder: str, more: int) -> None:
+        """The same of a holder that is in words already, and of how many more there are."""
+        if self._status is not None:
+            self._text = f"{holder}{f', and {more} more' if more else ''}"
+            self._status.update(self)
+
     def __rich__(self) -> Text:
         """The line of this moment; it is asked for anew several times a second."""
         return Text(f"{self._text} - waiting for {time.monotonic() - self._begun:.0f} s")

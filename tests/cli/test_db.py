@@ -1,0 +1,214 @@
+"""`holdfast db`: who, wait, kill and doctor as people and scripts use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cli.conftest import command
+from tests.databases import servers
+from tests.databases.servers import Database
+from tests.databases.sessions import eventually, mariadb_holder, postgres_holder, sqlite3_program, sqlite_holder
+
+pytestmark = pytest.mark.process
+
+ROW = "UPDATE orders SET n = n + 1 WHERE id = 1"
+
+
+@pytest.fixture(name="path")
+def make_path(tmp_path: Path) -> Path:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    return path
+
+
+@pytest.fixture(scope="module", name="postgres_server")
+def make_postgres_server() -> Iterator[Database]:
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(name="postgres")
+def make_postgres(postgres_server: Database) -> Iterator[Database]:
+    with servers.postgres_database(postgres_server, "shop") as database:
+        with psycopg.connect(host=str(database.folder), user="postgres", dbname="shop", autocommit=True) as connection:
+            connection.execute("CREATE TABLE orders (id int PRIMARY KEY, n int)")
+            connection.execute("INSERT INTO orders VALUES (1, 0)")
+        yield database
+
+
+def url_of(database: Database) -> str:
+    """As people write it, without a driver."""
+    return f"postgresql://postgres@/{database.name}?host={database.folder}"
+
+
+class TestSqlite:
+    def test_a_file_that_is_free_is_exit_code_0(self, run, path: Path):
+        done = run("db", "who", path)
+        assert (done.returncode, done.stdout) == (0, f"Nobody keeps {path} locked.\n")
+
+    def test_the_program_that_holds_it_is_in_a_table_and_exit_code_1(self, run, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE") as process:
+            done = run("db", "who", path.name)
+        assert done.returncode == 1
+        head, row = done.stdout.splitlines()
+        assert head.split() == ["ID", "USER", "DOES", "HOLDS", "HOW", "PROGRAM"]
+        assert row.startswith(f"{process.pid}.")
+        assert "is writing (RESERVED: readers go on)" in row
+
+    @pytest.mark.tool("sqlite3")
+    def test_json_names_the_sqlite3_program(self, run, path: Path):
+        with sqlite3_program(path, "BEGIN EXCLUSIVE;") as process:
+            done = run("db", "who", "--json", f"sqlite:///{path}")
+        assert done.returncode == 1
+        told = json.loads(done.stdout)
+        [holder] = told["holders"]
+        assert told["is_held"]
+        assert (holder["pid"], holder["program"]) == (process.pid, f"sqlite3 -batch {path}")
+        assert holder["id"].startswith(f"{process.pid}.")
+
+    def test_waiting_ends_when_it_is_free(self, run, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE") as process:
+            assert process.stdin is not None
+            threading.Timer(0.5, process.stdin.close).start()
+            done = run("db", "wait", "--timeout", "30s", path)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_waiting_ends_when_the_time_is_over(self, run, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE") as process:
+            done = run("db", "wait", "--timeout", "100ms", path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Still held: {process.pid} (")
+
+    def test_a_kill_needs_a_signal_and_a_yes(self, run, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE") as process:
+            unasked = run("db", "kill", path, process.pid, "--reason", "hangs", "--signal", "TERM")
+            unsignalled = run("db", "kill", path, process.pid, "--reason", "hangs", "--yes")
+            assert [done.returncode for done in (unasked, unsignalled)] == [2, 2]
+            assert "say --yes" in unasked.stderr
+            assert "say which signal" in unsignalled.stderr
+            assert process.poll() is None
+            done = run("db", "kill", path, process.pid, "--reason", "hangs", "--signal", "TERM", "--yes")
+            assert (done.returncode, done.stderr) == (0, "ended by force: " + done.stdout[6:-2] + "; reason: hangs\n")
+            assert process.wait(20) == -signal.SIGTERM
+        gone = run("db", "kill", path, process.pid, "--reason", "hangs", "--signal", "TERM", "--yes")
+        assert gone.returncode == 1
+        assert "holds nothing" in gone.stderr
+
+    def test_the_doctor(self, run, path: Path):
+        done = run("db", "doctor", path)
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"SQLite: {path}\n")
+        assert "warn: journal_mode is delete" in done.stdout
+        assert "PRAGMA journal_mode=WAL" in done.stdout
+        told = json.loads(run("db", "doctor", "--json", path).stdout)
+        assert {one["name"] for one in told["settings"]} >= {"journal_mode", "busy_timeout", "file system"}
+        assert told["findings"][0]["level"] == "warn"
+
+    def test_what_is_not_there_or_cannot_be_asked_is_a_mistake(self, run, tmp_path: Path):
+        for words, said in (
+            (["nosuch.db"], "There is no nosuch.db."),
+            (["sqlite:///nosuch.db"], "nosuch.db cannot be looked at: No such file or directory"),
+            (["oracle://x/y"], "Who holds a oracle database cannot be told here"),
+            (["postgresql://db:port/shop"], "is no URL of a database"),
+        ):
+            done = run("db", "who", *words)
+            assert done.returncode == 2, done
+            assert said in done.stderr, done
+        assert not (tmp_path / "nosuch.db").exists()
+
+
+class TestPostgres:
+    def test_who_and_kill_by_the_id_that_was_shown(self, run, postgres: Database):
+        with postgres_holder(postgres, ROW):
+            done = run("db", "who", "--json", url_of(postgres))
+            assert done.returncode == 1
+            [holder] = json.loads(done.stdout)["holders"]
+            assert (holder["program"], holder["resource"]) == ("reports", "orders")
+            assert "is idle in a transaction" in run("db", "who", "--table", "orders", url_of(postgres)).stdout
+            wrong = run("db", "kill", url_of(postgres), f"{holder['pid']}.0000x", "--reason", "test", "--yes")
+            assert wrong.returncode == 1
+            done = run("db", "kill", url_of(postgres), holder["id"], "--reason", "test", "--yes")
+            assert done.returncode == 0
+            assert done.stdout.startswith(f"Ended {holder['pid']} (postgres, reports)")
+        assert run("db", "wait", "--timeout", "30s", url_of(postgres)).returncode == 0
+
+    def test_somebody_at_a_terminal_is_asked(self, environment, postgres: Database):
+        ours, theirs = pty.openpty()
+        with postgres_holder(postgres, ROW):
+            found = subprocess.run(
+                command("db", "who", "--json", url_of(postgres)), capture_output=True, text=True, env=environment
+            )
+            [holder] = json.loads(found.stdout)["holders"]
+            for answer, code in (("n", 2), ("y", 0)):
+                os.write(ours, f"{answer}\n".encode())
+                done = subprocess.run(
+                    command("db", "kill", url_of(postgres), holder["id"], "--reason", "test"),
+                    stdin=theirs,
+                    capture_output=True,
+                    text=True,
+                    env=environment,
+                    timeout=60,
+                )
+                assert done.returncode == code, done
+                assert "What it has not committed is lost" in done.stdout
+        os.close(ours)
+        os.close(theirs)
+
+    def test_the_doctor_shows_settings_holders_and_advice(self, run, postgres: Database):
+        with postgres_holder(postgres, ROW):
+            done = run("db", "doctor", url_of(postgres))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("PostgreSQL 18")
+        for words in ("idle_in_transaction_session_timeout", "warn: lock_timeout is 0", "reports", "info: "):
+            assert words in done.stdout
+
+    def test_a_probe_that_is_wrong_is_a_mistake(self, run, postgres: Database):
+        done = run("db", "who", url_of(postgres), "--probe", "SELECT 1 FROM nosuch FOR UPDATE")
+        assert done.returncode == 2
+        assert 'relation "nosuch" does not exist' in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_missing_driver_is_said_with_the_extra_that_brings_it(self, environment, tmp_path: Path):
+        """With modules that are not to be found, as where the extra was not installed."""
+        script = (
+            "import importlib.util as util, sys\n"
+            "found = util.find_spec\n"
+            "gone = {'psycopg', 'psycopg2', 'pg8000', *sys.argv[1].split()}\n"
+            "util.find_spec = lambda name, *more: None if name in gone else found(name, *more)\n"
+            "from holdfast.cli.main import main\n"
+            "main(['db', 'who', 'postgresql://ada@localhost/shop'])\n"
+        )
+        for gone, said in (("", "pip install 'holdfast[postgres]'"), ("sqlalchemy", "without SQLAlchemy: pip install")):
+            done = subprocess.run(
+                [*command()[:1], "-c", script, gone], capture_output=True, text=True, env=environment, cwd=tmp_path
+            )
+            assert done.returncode == 2, done
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.tool("mariadbd")
+def test_mariadb(run):
+    with servers.mariadb() as server, servers.mariadb_database(server, "shop") as database:
+        with mariadb_holder(
+            database, "CREATE TABLE orders (id int PRIMARY KEY, n int)", "BEGIN", "INSERT INTO orders VALUES (1, 0)"
+        ):
+            url = f"mysql://root@localhost/shop?unix_socket={database.folder}/socket"
+            done = eventually(lambda: found if (found := run("db", "who", url)).returncode == 1 else None)
+            assert done is not None
+            assert "is idle in a transaction" in done.stdout
+            doctor = run("db", "doctor", url)
+            assert doctor.stdout.startswith("MariaDB 10.")
