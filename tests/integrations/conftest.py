@@ -29,7 +29,7 @@ class Kept:
     has_line: bool = True
 
 
-@pytest.fixture(params=["embedded", "own database", "server", "open server"])
+@pytest.fixture(params=["embedded", "own database", "server"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     if request.param == "embedded":
         uptime = Uptime()
@@ -49,10 +49,6 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
         return
     folder = tmp_path / "served"
     folder.mkdir()
-    is_open = request.param == "open server"
-    users = None if is_open else {"shop": Role.WRITER, "alice": Role.WRITER}
-    with (
-        serving(folder, users=users) as served,
-        Locks(served.url, auth=None if is_open else ("shop", "shop-secret")) as locks,
-    ):
+    users = {"shop": Role.WRITER, "alice": Role.WRITER}
+    with serving(folder, users=users) as served, Locks(served.url, auth=("shop", "shop-secret")) as locks:
         yield Kept(locks, served.uptime.advance)
