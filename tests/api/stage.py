@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import sqlite3
-import subprocess
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ import pytest
 from holdfast.core.access import Grant, Role
 from holdfast.core.paths import ResourcePath
 from tests.api.desk import Desk
+from tests.mounting import mounted_tmpfs
 from tests.serving import USERS, serving
 
 __all__ = ["ID", "PARTS", "TOKEN", "Ask", "FullDisk", "Stage"]
@@ -131,16 +131,7 @@ class Stage:
 
     @cached_property
     def full(self) -> FullDisk:
-        folder = self._folder / "full"
-        folder.mkdir()
-        if os.geteuid() != 0:
-            pytest.skip("only root may mount the small disk that this fills")
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "holdfast-test", folder], capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            pytest.skip(f"the small disk that this fills cannot be mounted here: {done.stderr.strip()}")
-        self._stack.callback(subprocess.run, ["umount", folder], check=True)
+        folder = self._stack.enter_context(mounted_tmpfs(self._folder / "full"))
         desk = Desk(self._stack.enter_context(serving(folder)))
         locks = [desk.granted("alice", f"/full/{number}", ttl=3600) for number in range(8)]
         _fill(folder / "ballast")

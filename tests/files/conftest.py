@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from holdfast.core.paths import ResourcePath
 from holdfast.files import Folder
+from tests.mounting import mount_tmpfs
 
 
 @pytest.fixture
@@ -45,13 +45,7 @@ def mounted() -> Iterator[Callable[[Path, str], None]]:
     points: list[Path] = []
 
     def mount(point: Path, options: str = "size=4m") -> None:
-        if os.geteuid() != 0:
-            pytest.skip("mounting a tmpfs needs root")
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(point)], capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
+        mount_tmpfs(point, options)
         points.append(point)
 
     yield mount
