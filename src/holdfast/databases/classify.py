@@ -41,6 +41,8 @@ _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}", re.ASCII)
 _ODBC_NUMBER: Final = re.compile(r"\((\d{1,6})\) \(SQL", re.ASCII)
 _ODBC_STATES: Final[dict[str, int]] = {"HYT00": 1222, "40001": 1205}
 _DEEPEST: Final = 6
+_NO_SAVEPOINT: Final = 1305
+"""MySQL, on ROLLBACK TO SAVEPOINT: a deadlock has undone the whole transaction, and the savepoint with it. What came before tells."""
 
 
 class LockedDatabase(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +95,8 @@ def classify(error: BaseException, *, statement: str | None = None) -> LockedDat
         code = None if dialect is None else _code_in(one, dialect)
         if dialect is None or code is None:
             continue
+        if dialect is Dialect.MYSQL and code == _NO_SAVEPOINT and one.__context__ is not None:
+            return classify(one.__context__, statement=statement)
         found = code_of(dialect, code)
         return None if found is None else _told(one, dialect, code, found, (said or "").lstrip()[:16].upper())
     return None
