@@ -29,7 +29,7 @@ def counted() -> str:
 
 
 def fastapi_app() -> Any:
-    from fastapi import Depends, FastAPI, Request
+    from fastapi import Depends, FastAPI
 
     from holdfast.integrations.fastapi import install, lock, require_lock
 
@@ -45,7 +45,7 @@ def fastapi_app() -> Any:
         return {"saved": order}
 
     @app.post("/count", dependencies=[Depends(lock("/counter", wait=20), scope="function")])
-    def count(request: Request) -> str:
+    def count() -> str:
         return counted()
 
     return app

@@ -1,0 +1,102 @@
+"""A locked database is a 423 with Retry-After and its holder, in every framework; any other error stays what it is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from flask import Flask
+from sqlalchemy import Engine, create_engine, text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from holdfast.integrations import fastapi, flask, starlette
+from tests.integrations.running import faults_of
+from tests.serving import Answer
+
+
+def in_fastapi(engine: Engine, work: Callable[[], None]) -> Any:
+    app = FastAPI()
+    fastapi.install_database_errors(app, engine)
+
+    @app.post("/orders/42")
+    def post() -> None:
+        work()
+
+    return _sent(app)
+
+
+def in_starlette(engine: Engine, work: Callable[[], None]) -> Any:
+    def post(request: Request) -> Response:
+        work()
+        return Response()
+
+    app = Starlette(routes=[Route("/orders/42", post, methods=["POST"])])
+    starlette.install_database_errors(app, engine)
+    return _sent(app)
+
+
+def _sent(app: Any) -> Any:
+    with TestClient(app, raise_server_exceptions=False) as client:
+        response = client.post("/orders/42")
+        return response.status_code, dict(response.headers), response.content
+
+
+def in_flask(engine: Engine, work: Callable[[], None]) -> Any:
+    app = Flask(__name__)
+    flask.install_database_errors(app, engine)
+
+    @app.post("/orders/42")
+    def post() -> str:
+        work()
+        return ""
+
+    response = app.test_client().post("/orders/42")
+    return response.status_code, dict(response.headers), response.data
+
+
+@pytest.mark.parametrize("send", [in_fastapi, in_starlette, in_flask])
+def test_a_locked_database_is_a_423_and_anything_else_is_none(send: Callable[..., Any], tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/app.db", connect_args={"timeout": 0})
+    other = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    other.execute("CREATE TABLE orders (id)")
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO orders VALUES (1)"))
+
+    def mistake() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+
+    other.execute("BEGIN IMMEDIATE")
+    status, headers, body = send(engine, write)
+    other.execute("ROLLBACK")
+    other.close()
+    assert status == 423
+    named = {name.lower(): value for name, value in headers.items()}
+    assert int(named["retry-after"]) >= 1
+    assert b"database is locked" in body
+    assert b'"holder"' in body
+    assert "link" not in named
+    assert send(engine, mistake)[0] == 500
+    engine.dispose()
+    answer = Answer(status, _message(headers), body)
+    assert faults_of(answer, "POST", "http://127.0.0.1/orders/42") == []
+
+
+def _message(headers: dict[str, str]) -> Any:
+    from email.message import Message
+
+    message = Message()
+    message["Date"] = "Sun, 22 Nov 2026 06:00:00 GMT"  # the web server's part
+    for name, value in headers.items():
+        message[name] = value
+    return message
