@@ -115,7 +115,7 @@ def test_a_simulated_failure_is_none_in_the_log_or_of_a_face(open_server, caplog
     assert not [record for record in caplog.records if record.name.startswith("holdfast")]
     text = ask(open_server.port, "/metrics").body.decode()
     assert not re.search(r'face="(api|webdav|dashboard)"[^\n]*status="500"', text)
-    assert re.search(r'face="simulator"[^\n]*500', text)
+    assert re.search(r'face="simulator"[^\n]*5xx', text)
 
 
 def test_the_pages_are_there(asked):
