@@ -84,7 +84,7 @@ def probe(
 
         holdfast probe http://127.0.0.1:4230/dav/ --user ada:one --user bob:two
         holdfast probe --only lock-race,lock-expires http://one.test/ --user ada
-        holdfast probe http://one.test/ http://two.test/ --format html --output a.html
+        holdfast probe http://one.test/ http://two.test/ --format html
         holdfast probe --list
     """
     from holdfast.inspector.probing import UnusableServerError, run_probes
