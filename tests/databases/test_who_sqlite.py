@@ -102,8 +102,7 @@ def test_all_processes_are_told_and_the_one_in_the_way_comes_first(tmp_path: Pat
 
 def test_this_process_is_told_with_the_place_in_its_code(path: Path, engine_for: MakeEngine):
     engine = engine_for(f"sqlite:///{path}")
-    begin_immediate(engine)
-    watch(engine)
+    begin_immediate(engine)  # which watches it, too
     with engine.connect() as connection:
         connection.execute(text(INSERT))
         [holder] = who(engine)

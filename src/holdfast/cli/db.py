@@ -80,7 +80,8 @@ def who(
 
         holdfast db who app.db
         holdfast db who postgresql://ada@db.example.org/shop
-        holdfast db who postgresql:///shop --probe "SELECT 1 FROM orders WHERE id = 42 FOR UPDATE"
+        holdfast db who postgresql:///shop --table orders
+        holdfast db who postgresql:///shop --probe "LOCK TABLE orders"
         holdfast db who --json mysql://root@127.0.0.1/shop
     """
     found = _look(database, table=table or "", waiter=waiter, probe=probe)
@@ -144,7 +145,7 @@ def kill(
     ],
     /,
     *,
-    reason: Annotated[str, Parameter(help="Why; it is written to the log.")],
+    reason: Annotated[str, Parameter(help="Why; it is told with what was ended, on standard error.")],
     yes: Annotated[bool, Parameter(help="Do not ask.", negative="", show_default=False)] = False,
     signal: Annotated[
         Literal["TERM", "INT", "HUP", "KILL"] | None,
@@ -160,8 +161,8 @@ def kill(
 
     For example:
 
-        holdfast db kill postgresql:///shop 4711.8c1d --reason "forgotten since Friday"
-        holdfast db kill app.db 4711 --signal TERM --reason "hangs" --yes
+        holdfast db kill postgresql:///shop 4711.8c1d --reason "forgotten"
+        holdfast db kill app.db 4711 --signal TERM --reason hangs --yes
     """
     from holdfast.databases.terminating import TerminationError, terminate
 

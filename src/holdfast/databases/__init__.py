@@ -16,38 +16,48 @@ from holdfast.databases.who import who, who_async
 
 if TYPE_CHECKING:
     from holdfast.databases.answering import answer_error, answer_error_async, locked_answer
+    from holdfast.databases.doctor import Examination, examine
     from holdfast.databases.holders import Holder, WhoError
     from holdfast.databases.immediate import begin_immediate, is_immediate
     from holdfast.databases.lockdecisions import LockLostError, NotHolderError, ResourceLockedError
     from holdfast.databases.locktable import AsyncLockTable, LockTable
     from holdfast.databases.patience import DatabaseLockedError, Retry, RetryOptions
+    from holdfast.databases.terminating import TerminationError, terminate
+    from holdfast.databases.watching import OpenTransaction, open_transactions, watch
 
 __all__ = [
     "AsyncLockTable",
     "DatabaseLockedError",
     "Dialect",
+    "Examination",
     "Holder",
     "LockKind",
     "LockLostError",
     "LockTable",
     "LockedDatabase",
     "NotHolderError",
+    "OpenTransaction",
     "ResourceLockedError",
     "Retry",
     "RetryOptions",
     "RetryUnit",
+    "TerminationError",
     "WhoError",
     "answer_error",
     "answer_error_async",
     "begin_immediate",
     "classify",
+    "examine",
     "is_immediate",
     "locked_answer",
+    "open_transactions",
     "retry_locked",
     "retrying",
     "retrying_async",
     "run_locked",
     "run_locked_async",
+    "terminate",
+    "watch",
     "who",
     "who_async",
 ]
@@ -55,11 +65,14 @@ __all__ = [
 # Where each public name lives.
 _HOMES: Final = {
     "answering": ("answer_error", "answer_error_async", "locked_answer"),
+    "doctor": ("Examination", "examine"),
     "holders": ("Holder", "WhoError"),
     "immediate": ("begin_immediate", "is_immediate"),
     "lockdecisions": ("LockLostError", "NotHolderError", "ResourceLockedError"),
     "locktable": ("AsyncLockTable", "LockTable"),
     "patience": ("DatabaseLockedError", "Retry", "RetryOptions"),
+    "terminating": ("TerminationError", "terminate"),
+    "watching": ("OpenTransaction", "open_transactions", "watch"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from holdfast.databases.watching import watch
+
 __all__ = ["READ_ONLY", "begin_immediate", "is_immediate"]
 
 READ_ONLY: Final = "holdfast_read_only"
@@ -24,6 +26,8 @@ _BEGIN: Final = "BEGIN IMMEDIATE"
 
 def begin_immediate(engine: Engine | AsyncEngine) -> None:
     """Let every transaction of a SQLite engine begin with BEGIN IMMEDIATE; harmless where that is so already.
+
+    Where each begins is remembered (`holdfast.databases.watch`), so that `who` can tell the place in the code.
 
     Transactions that only read may say so, and then wait for nobody and keep nobody waiting:
     `engine.execution_options(holdfast_read_only=True)`. Connections in AUTOCOMMIT are left alone. Raises ValueError for an engine of
@@ -43,6 +47,7 @@ def begin_immediate(engine: Engine | AsyncEngine) -> None:
     if not is_immediate(plain):
         event.listen(plain, "connect", _on_connect)
         event.listen(plain, "begin", _on_begin)
+        watch(plain)  # after it: whoever still waits for the lock holds nothing
 
 
 def is_immediate(engine: Engine | AsyncEngine) -> bool:
