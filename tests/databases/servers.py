@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,7 +133,8 @@ def mariadb_database(server: Database, name: str) -> Iterator[Database]:
         finally:
             cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", [name])
             for (number,) in cursor.fetchall():
-                cursor.execute(f"KILL {number}")
+                with suppress(pymysql.err.OperationalError):  # it has gone by itself
+                    cursor.execute(f"KILL {number}")
             cursor.execute(f"DROP DATABASE {name}")
 
 

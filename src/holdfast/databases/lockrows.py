@@ -37,7 +37,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -91,11 +90,14 @@ def _now_mysql(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
 
 
 def _exact(length: int) -> String:
-    """Text that is compared byte by byte: two paths that differ in case only are two, and their order is that of `/`."""
+    """Text that is compared byte by byte: two paths that differ in case only are two, and their order is that of `/`.
+
+    A type of MySQL's own would not do: a migration that Alembic writes on another database would not import it.
+    """
     return (
         String(length)
         .with_variant(String(length, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+        .with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
     )
 
 
