@@ -2,12 +2,12 @@
 
 import json
 
-from articles.models import Article
 from django.http import HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from articles.models import Article
 from holdfast.integrations.django import require_lock
 
 

@@ -21,13 +21,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "holdfast.integrations.django.middleware.LockMiddleware",  # Holdfast: first
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "holdfast.integrations.django.middleware.LockMiddleware",  # Holdfast
 ]
 
 # Holdfast: "database" keeps the locks in the database below; or "sqlite:////var/lib/desk/locks.db", or a server's URL.

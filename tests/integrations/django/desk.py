@@ -41,9 +41,11 @@ REST_FRAMEWORK = {"EXCEPTION_HANDLER": "holdfast.integrations.django.rest.except
 DATABASES["default"].setdefault("OPTIONS", {})
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["OPTIONS"]["timeout"] = 1
+else:
+    DATABASES["default"]["OPTIONS"]["options"] = "-c lock_timeout=1s"
 """
 
-_OVERLAY = '''
+_OVERLAY = """
 import os
 from articles.models import Article
 from desk.urls import urlpatterns as usual
@@ -81,11 +83,6 @@ def write(request):
     return JsonResponse({"worker": os.getpid()})
 
 @csrf_exempt
-def in_a_session(request):
-    request.session["seen"] = request.session.get("seen", 0) + 1
-    return JsonResponse({})
-
-@csrf_exempt
 @hold_lock("/jobs/{name}")
 def job(request, name):
     with connection.cursor() as cursor:  # what another one has locked is waited for here, with the lock in hand
@@ -99,13 +96,12 @@ async def job_async(request, name):
 urlpatterns = [
     path("rest/", include(router.urls)),
     path("write", write),
-    path("session", in_a_session),
     path("jobs/<name>", job),
     path("async-jobs/<name>", hold_lock("/jobs/{name}")(job_async)),
     path("guarded/<name>", csrf_exempt(lambda request, name: write(request))),
     *usual,
 ]
-'''
+"""
 
 _SETUP = """
 import json, django
@@ -213,7 +209,13 @@ def _gunicorn(folder: Path, environment: Mapping[str, str], listening: socket.so
     quiet = ["--threads=8", "--log-level=warning", "--graceful-timeout=2", "--no-control-socket"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*command, *quiet], cwd=folder, env=environment, pass_fds=[number], stdout=log, stderr=log, start_new_session=True
+            [*command, *quiet],
+            cwd=folder,
+            env=environment,
+            pass_fds=[number],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield

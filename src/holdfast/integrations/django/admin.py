@@ -37,7 +37,9 @@ _ID: Final = "_holdfast_id"
 _TOKEN: Final = "_holdfast_token"  # noqa: S105 - the name of a field
 _PROBLEM: Final = "application/problem+json"
 # What of a refused form is no answer of the person's: buttons, our own fields, the counts of inline forms, passwords.
-_NOT_SHOWN: Final = re.compile(r"^_|^csrfmiddlewaretoken$|-(?:TOTAL|INITIAL|MIN_NUM|MAX_NUM)_FORMS$|^initial-|passw", re.IGNORECASE)
+_NOT_SHOWN: Final = re.compile(
+    r"^_|^csrfmiddlewaretoken$|-(?:TOTAL|INITIAL|MIN_NUM|MAX_NUM)_FORMS$|^initial-|passw", re.IGNORECASE
+)
 
 
 class LockableAdmin(admin.ModelAdmin):
@@ -90,7 +92,13 @@ class LockableAdmin(admin.ModelAdmin):
         return self._shown(request, object_id or "", obj, begin_editing(request, obj), form_url, extra_context)
 
     def _shown(
-        self, request: HttpRequest, object_id: str, obj: Any, editing: Editing, form_url: str, extra: dict[str, Any] | None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        obj: Any,
+        editing: Editing,
+        form_url: str,
+        extra: dict[str, Any] | None,
     ) -> HttpResponse:
         setattr(request, _EDITING, (obj.pk, editing))
         context = {**(extra or {}), "holdfast": self._told(request, obj, editing)}
@@ -133,9 +141,7 @@ class LockableAdmin(admin.ModelAdmin):
             "typed": self._typed(request),
             "form_url": self._url("change", obj),
         }
-        response = TemplateResponse(
-            request, "holdfast/lock_lost.html", context, status=409 if answer is None else 423
-        )
+        response = TemplateResponse(request, "holdfast/lock_lost.html", context, status=409 if answer is None else 423)
         if answer is not None:
             for name, value in headers_423(answer, Representation.HTML):
                 if name != "Content-Security-Policy":  # the admin's pages have the site's own
@@ -160,7 +166,9 @@ class LockableAdmin(admin.ModelAdmin):
         with changing(path_of(obj), principal_of(request)):
             super().save_model(request, obj, form, change)
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Delete under a lock of one's own; LockedError where somebody else has the form open."""
         obj = self._object(request, object_id)
         if request.method != "POST" or obj is None or not self.has_delete_permission(request, obj):
@@ -228,7 +236,9 @@ class LockableAdmin(admin.ModelAdmin):
         if request.method == "POST" and (reason or is_own):
             taken = seize(request, obj, reason, may_break=may_break)
             if taken.lock is not None:
-                self.log_change(request, obj, f"Took the edit lock over from {state.in_the_way.holder}: {reason or 'own'}")
+                self.log_change(
+                    request, obj, f"Took the edit lock over from {state.in_the_way.holder}: {reason or 'own'}"
+                )
                 return HttpResponseRedirect(self._url("change", obj))
         context = {
             **self.admin_site.each_context(request),

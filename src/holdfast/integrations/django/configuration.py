@@ -61,9 +61,6 @@ def configured() -> Configuration:
         msg = f"HOLDFAST has no key {', '.join(unknown)}; there are {', '.join(_KEYS)}"
         raise ValueError(msg)
     guard: str | Sequence[str] = given.get("GUARD", ())
-    if isinstance(guard, str):
-        msg = 'HOLDFAST["GUARD"] is a list of paths, such as ["/api/"]'
-        raise ValueError(msg)
     usual = EditLocks()
     edit = EditLocks(
         ttl=float(given.get("EDIT_TTL", usual.ttl)),
@@ -79,7 +76,7 @@ def configured() -> Configuration:
         database=str(given.get("DATABASE", "default")),
         token=str(given.get("TOKEN", "")),
         auth=None if auth is None else (str(auth[0]), str(auth[1])),
-        guard=tuple(guard),
+        guard=(guard,) if isinstance(guard, str) else tuple(guard),
         edit=edit,
     )
 

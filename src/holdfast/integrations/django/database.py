@@ -254,8 +254,10 @@ class DjangoBackend:
         if refused is not None:
             in_the_way = [one.lock for one in refused.contentions]
             may_break = wanted.may_break or all(lock.principal == wanted.principal for lock in in_the_way)
-            if not wanted.break_first or not may_break:
+            if not wanted.break_first:
                 raise _RefusedError(refused, now)
+            if not may_break:
+                raise RefusalError(403, "The lock was created by somebody else, so it is not yours to break.")
             ids = [lock.id for lock in in_the_way]
             rows = Lock.objects.using(self.using).filter(id__in=ids)
             self._end(rows, now, EventKind.BROKEN, wanted.principal, wanted.break_first)

@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import GrantedLock
-from holdfast.integrations.answering import LockedError
+from holdfast.integrations.answering import LockedError, RefusalError
 from holdfast.integrations.backends import Wanted, resource_of
 from holdfast.integrations.django.answers import principal_of
 from holdfast.integrations.django.configuration import edit_locks, locks
@@ -33,6 +33,7 @@ CONTINUED: Final = "continued in another window"
 
 _REASON: Final = "open in the admin"
 _MARK_LENGTH: Final = 16
+_BROWSER: Final = "a web browser"  # goes without saying in an admin
 
 
 class InTheWay(msgspec.Struct, frozen=True):
@@ -71,23 +72,26 @@ def begin_editing(request: HttpRequest, instance: Any) -> Editing:
         answer = error.answer
     principal = principal_of(request)
     if answer.locks and all(_is_here(lock, principal, mark) for lock in answer.locks):
-        try:
-            return Editing(path, lock=locks().acquire(msgspec.structs.replace(wanted, break_first=CONTINUED)))
-        except LockedError as error:
-            answer = error.answer
+        return _seized(msgspec.structs.replace(wanted, break_first=CONTINUED))
     return Editing(path, answer=answer, in_the_way=_told(answer, principal))
 
 
 def seize(request: HttpRequest, instance: Any, reason: str, *, may_break: bool) -> Editing:
     """Break what is in the way, and give this session the lock, in one step; whoever is not allowed to hears who has it."""
-    path = path_of(instance)
-    wanted = msgspec.structs.replace(
-        _wanted(request, path, _mark(request)), break_first=reason or CONTINUED, may_break=may_break
-    )
+    wanted = _wanted(request, path_of(instance), _mark(request))
+    return _seized(msgspec.structs.replace(wanted, break_first=reason or CONTINUED, may_break=may_break))
+
+
+def _seized(wanted: Wanted) -> Editing:
     try:
-        return Editing(path, lock=locks().acquire(wanted))
+        return Editing(wanted.resource, lock=locks().acquire(wanted))
+    except RefusalError as error:
+        if error.status != 403:
+            raise
+    try:  # somebody else was quicker, whose lock is not to be broken
+        return Editing(wanted.resource, lock=locks().acquire(msgspec.structs.replace(wanted, break_first="")))
     except LockedError as error:
-        return Editing(path, answer=error.answer, in_the_way=_told(error.answer, principal_of(request)))
+        return Editing(wanted.resource, answer=error.answer, in_the_way=_told(error.answer, wanted.principal))
 
 
 def _wanted(request: HttpRequest, path: ResourcePath, mark: str) -> Wanted:
@@ -116,12 +120,13 @@ def _told(answer: LockedAnswer, principal: str) -> InTheWay | None:
     if not answer.locks:
         return None
     lock = answer.locks[0]
+    program = program_name(lock.holder.client)
     return InTheWay(
         holder=lock.holder.name,
         since=lock.created_at + answer.wall_offset,
         until=None if lock.expires_at is None else lock.expires_at + answer.wall_offset,
         reason="" if lock.reason == _REASON else lock.reason,
-        program=program_name(lock.holder.client),
+        program="" if program == _BROWSER else program,
         is_own=all(one.holder.name == principal for one in answer.locks),
         more=len(answer.locks) - 1,
     )

@@ -97,7 +97,9 @@ def require_lock(resource: Named = None, *, writes: bool = False) -> Callable[[V
     return decorate
 
 
-def hold_lock(resource: Named = None, *, ttl: float = _REQUEST_TTL_S, wait: float = 0.0, reason: str = "") -> Callable[[View], View]:
+def hold_lock(
+    resource: Named = None, *, ttl: float = _REQUEST_TTL_S, wait: float = 0.0, reason: str = ""
+) -> Callable[[View], View]:
     """A view holds a lock of its own while it runs, so that no two of them do: 423 for the second, after `wait` seconds in line.
 
     `ttl` (seconds) is longer than the view ever takes; it only matters where the process ends in the middle.
@@ -128,9 +130,7 @@ def hold_lock(resource: Named = None, *, ttl: float = _REQUEST_TTL_S, wait: floa
     return decorate
 
 
-def _allow(
-    effects: Sequence[Effect], principal: str, tokens: Sequence[str], condition: IfHeader | None
-) -> None:
+def _allow(effects: Sequence[Effect], principal: str, tokens: Sequence[str], condition: IfHeader | None) -> None:
     found = locks().check(effects, tokens, principal, condition)
     if found is not None:
         raise LockedError(found)

@@ -80,6 +80,9 @@ class LockCounter(models.Model):
 
     last_fencing_token = models.BigIntegerField(default=0)
 
+    def __str__(self) -> str:
+        return str(self.last_fencing_token)
+
 
 def _number(value: Any) -> int:
     return int(value)

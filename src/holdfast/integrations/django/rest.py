@@ -43,16 +43,16 @@ class LockedWrites:
     def perform_update(self, serializer: Any) -> None:
         """Save under the lock."""
         with self._changing(serializer.instance):
-            super().perform_update(serializer)  # pyright: ignore
+            super().perform_update(serializer)
 
     def perform_destroy(self, instance: Any) -> None:
         """Delete under the lock."""
         with self._changing(instance):
-            super().perform_destroy(instance)  # pyright: ignore
+            super().perform_destroy(instance)
 
     @contextmanager
     def _changing(self, instance: Any) -> Generator[None]:
-        request: Any = self.request  # pyright: ignore
+        request: Any = self.request
         resource = ResourcePath.from_target(lock_resource(instance))
         try:
             change = change_of(head_of(request._request), resource)

@@ -177,7 +177,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     localise();
-    const bar = document.getElementById("holdfast-lock");
+    const bar = document.getElementById("holdfast-edit-lock"); // not "holdfast-lock": the admin gives that to the row of our model in its menu
     if (!bar) return;
     if (bar.dataset.id) new Keeper(bar).start();
     else watch(bar);
