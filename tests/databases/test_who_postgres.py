@@ -115,7 +115,7 @@ def test_with_nowait_nobody_waits_and_the_probe_finds_who_it_was(engine: Engine,
             connection.execute(text("SELECT 1 FROM orders WHERE id = 2 FOR UPDATE NOWAIT"))
         assert classify(caught.value) is not None
         assert len(who(engine)) == 2
-        [holder] = who(engine, probe="SELECT 1 FROM orders WHERE id = 2 FOR UPDATE")
+        [holder] = who(engine, probe="SELECT ' :x %s' FROM orders WHERE id % 10 = 2 AND id = 2 FOR UPDATE")
     assert holder.statement == OTHER_ROW
 
 

@@ -80,12 +80,14 @@ async def who_async(
             number = await prober.run_sync(lambda plain: _begin_probe(dialect, plain))
             running = asyncio.create_task(prober.run_sync(lambda plain: _run_probe(plain, probe)))
             found = []
-            while not found and not running.done():
-                await asyncio.sleep(_pause(dialect))
-                found = await connection.run_sync(lambda plain: look(plain, waiter=number))
-            if found and not running.done():
-                await connection.run_sync(lambda plain: _end_probe(dialect, plain, number))
-            await running
+            try:
+                while not found and not running.done():
+                    await asyncio.sleep(_pause(dialect))
+                    found = await connection.run_sync(lambda plain: look(plain, waiter=number))
+                if found and not running.done():
+                    await connection.run_sync(lambda plain: _end_probe(dialect, plain, number))
+            finally:  # it is bounded by itself, and its connection must not be closed under it
+                await running
             return _placed(found)
 
 
@@ -123,12 +125,14 @@ def _probed(dialect: Dialect, connection: Connection, prober: Connection, probe:
     thread.start()
     found: list[Holder] = []
     look = _look(dialect)
-    while not found and thread.is_alive():
-        time.sleep(_pause(dialect))
-        found = look(connection, waiter=number)
-    if found and thread.is_alive():
-        _end_probe(dialect, connection, number)
-    thread.join()
+    try:
+        while not found and thread.is_alive():
+            time.sleep(_pause(dialect))
+            found = look(connection, waiter=number)
+        if found and thread.is_alive():
+            _end_probe(dialect, connection, number)
+    finally:  # it is bounded by itself, and its connection must not be closed under it
+        thread.join()
     if failures:
         raise failures[0]
     return found
@@ -147,14 +151,16 @@ def _begin_probe(dialect: Dialect, connection: Connection) -> int:
 
 def _run_probe(connection: Connection, probe: str | Executable) -> None:
     """Want what is held, and take it back. That it is refused in the end is no failure."""
-    from sqlalchemy import text
     from sqlalchemy.exc import DBAPIError
 
     from holdfast.databases.classify import classify
 
     connection.exec_driver_sql("BEGIN")
     try:
-        connection.execute(text(probe) if isinstance(probe, str) else probe)
+        if isinstance(probe, str):  # as it is: neither a colon nor a percent sign in it is a parameter
+            connection.execution_options(no_parameters=True).exec_driver_sql(probe)
+        else:
+            connection.execute(probe)
     except DBAPIError as error:
         if classify(error) is None and not _was_ended(error):
             raise
