@@ -155,6 +155,7 @@ def test_a_zombie_is_seen(tmp_path: Path):
     assert who(path) == []
 
 
+@pytest.mark.tool("unshare")
 def test_a_holder_outside_this_container_is_told_as_that(path: Path, mode: str):
     """Asked from another PID namespace, where the kernel's list does not show the holder, nor its pid."""
     ask = (

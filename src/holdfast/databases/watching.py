@@ -68,7 +68,9 @@ def watch(engine: Engine | AsyncEngine) -> None:
     >>> from sqlalchemy import create_engine
     >>> engine = create_engine("sqlite://")
     >>> watch(engine)
-    >>> with engine.begin():
+    >>> with engine.begin() as connection:
+    ...     _ = connection.exec_driver_sql("CREATE TEMPORARY TABLE t AS SELECT 1")
+    ...     _ = connection.exec_driver_sql("INSERT INTO t VALUES (2)")
     ...     [found.thread for found in open_transactions()]
     ['MainThread']
     """
