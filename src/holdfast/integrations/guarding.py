@@ -21,6 +21,7 @@ from holdfast.wire.exchange import Headers, Response
 __all__ = ["Guard", "Head", "change_of"]
 
 _SLASHES: Final = re.compile(r"//+")
+_DOTS: Final = re.compile(r"/\.\.?(?:/|$)")
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -85,6 +86,8 @@ class Guard:
         """True for a request that locks are asked about."""
         if is_reading(head.method) or (self._methods and head.method not in self._methods):
             return False
+        if _DOTS.search(head.path):
+            return True  # what it means to the application cannot be told, so it is refused
         path = ResourcePath(_SLASHES.sub("/", head.path).rstrip("/") or "/")
         address = self.locks.address
         if address and path.is_at_or_below(ResourcePath(address)):

@@ -71,7 +71,10 @@ class LockRoutes:
     def __init__(
         self, locks: Locks, *, may_lock: MayLock = allow_single, may_break: MayBreak = lambda _principal: False
     ) -> None:
-        """Answer for `locks`, at its address."""
+        """Answer for `locks`, at its address. Raises ValueError where it has none."""
+        if not locks.address:
+            msg = 'the locks need an address for their routes, such as Locks(..., address="/locks")'
+            raise ValueError(msg)
         self.locks = locks
         self._may_lock = may_lock
         self._may_break = may_break
