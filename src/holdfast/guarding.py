@@ -45,6 +45,7 @@ from holdfast.service import LockService
 from holdfast.store.sqlite import SqliteStore
 from holdfast.sweeping import Sweeper
 from holdfast.wire.exchange import Face, Request, Response
+from holdfast.wire.locked import LockLinks
 
 __all__ = ["ADDRESSES", "EXPLANATIONS", "Guard", "GuardSettings", "run"]
 
@@ -53,6 +54,11 @@ ADDRESSES: Final = ("/api/locks", "/api/check", "/api/events", "/api/history", "
 
 EXPLANATIONS: Final = "/problems/locked"
 """Where a 423 leads to for an explanation."""
+
+_LINKS: Final = LockLinks(page=f"{ADDRESSES[0]}/")
+"""A guard has no page of a lock; what its API says of it is all that there is."""
+
+_NO_LINKS: Final = LockLinks("", "", "")
 
 _KEPT_S: Final = 30 * 86_400.0
 _SWEEP_S: Final = 60.0
@@ -206,6 +212,7 @@ class _Locks:
                 mount=ROOT,
                 is_open=self.is_open,
                 follow=follow,
+                links=_LINKS if settings.shows_locks else _NO_LINKS,
             ),
             unknown=unknown,
         )
@@ -248,6 +255,7 @@ class Guard:
 
         locks = self._locks
         log = RequestLog(writes_all=True) if settings.access_log else None
+        self.home = home(is_server=False)
         self.edge = EdgeConfig(
             route=_route(relay, own, explains) if settings.shows_locks else _everything(relay),
             identifier=_Everybody() if locks is None else locks.identifier,
@@ -289,7 +297,12 @@ def run(settings: GuardSettings, *, users: tuple[UserRecord, ...], on_ready: Cal
             if settings.tls_cert is not None and settings.tls_key is not None:
                 tls = Tls(settings.tls_cert, settings.tls_key)
             Server(
-                home(), guard.edge, tls=tls, graceful_s=settings.stop_s, lifespan="off", on_ready=lambda: on_ready(url)
+                guard.home,
+                guard.edge,
+                tls=tls,
+                graceful_s=settings.stop_s,
+                lifespan="off",
+                on_ready=lambda: on_ready(url),
             ).run(sockets)
         finally:
             guard.close()

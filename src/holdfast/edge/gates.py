@@ -15,6 +15,7 @@ from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.edge.forwarding import ForwardingRules
 from holdfast.edge.heads import problem
 from holdfast.edge.upstream import Pool, UpstreamError
+from holdfast.wire.changes import is_reading
 from holdfast.wire.exchange import Face, Headers, Request, Response
 
 __all__ = ["CHECK", "FaceGate", "Gate", "Scope", "ServerGate"]
@@ -22,9 +23,6 @@ __all__ = ["CHECK", "FaceGate", "Gate", "Scope", "ServerGate"]
 logger = logging.getLogger("holdfast.guard")
 
 CHECK: Final = "/api/check"
-
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
-"""Methods that change nothing, as the check has it."""
 
 _PASSED: Final = (b"if", b"lock-token", b"destination", b"accept", b"user-agent", b"host")
 _WHO: Final = (b"authorization", b"cookie", b"origin", b"sec-fetch-site")
@@ -52,7 +50,7 @@ class Scope:
 
     def covers(self, head: Request) -> bool:
         """True where the locks are to be asked."""
-        if head.method == "OPTIONS" or (not self._reads and head.method in _READING):
+        if head.method == "OPTIONS" or (not self._reads and is_reading(head.method)):
             return False
         if self._is_everything:
             return True

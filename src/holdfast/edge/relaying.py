@@ -138,6 +138,7 @@ class RelayCycle(Cycle):
             fields = request_fields(request, self._fields, relay.rules, length=length, authority=authority)
             return await self._forward(fields, length)
         except BadFieldsError as error:
+            self.keep_alive = False  # what follows on this connection may be a part of what was not understood
             return problem(error.status, str(error))
         except UpstreamSlowError as error:
             self._log(error)

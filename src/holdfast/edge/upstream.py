@@ -11,6 +11,7 @@ to the pool if both sides may go on, and is closed otherwise. A wire that idles 
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _HEAD_BYTES: Final = 64 * 1024
 _UNREAD_BYTES: Final = 256 * 1024
 """What may wait to be taken before the socket is read no more."""
 _READ_BYTES: Final = 64 * 1024
+_POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 
 class UpstreamError(Exception):
@@ -154,6 +156,18 @@ class _Wire(asyncio.Protocol):
             msg = "it closed the connection while the request was being sent"
             raise UpstreamError(msg)
 
+    @property
+    def is_quiet(self) -> bool:
+        """True while it is open and nothing has come that nobody has read, not even to the system's socket.
+
+        What an application sends too much must not be taken for the answer to the next request.
+        """
+        if self._came or self.has_ended or self.transport.is_closing():
+            return False
+        found = select.poll()
+        found.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | _POLLRDHUP)
+        return not found.poll(0)
+
     def drop(self) -> None:
         """Close now; what is not yet sent is lost, so that the other side cannot take part of a request for all of it."""
         self._pool.forget(self)
@@ -196,7 +210,7 @@ class Pool:
         while self._idle and may_be_kept:
             wire = self._idle.pop()
             age = now - wire.idle_since
-            if age > self._idle_s or wire.has_ended or wire.transport.is_closing():
+            if age > self._idle_s or not wire.is_quiet:
                 wire.drop()
             elif age > self._fresh_s and not may_be_old:
                 self._idle.append(wire)
@@ -228,7 +242,7 @@ class Pool:
     def keep(self, wire: _Wire) -> None:
         """Keep it for the next request, or close it where there are enough."""
         self._drop_old()
-        if len(self._idle) >= self._most_idle or wire.has_ended:
+        if len(self._idle) >= self._most_idle or not wire.is_quiet:
             wire.drop()
             return
         wire.is_idle = True

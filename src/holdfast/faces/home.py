@@ -24,18 +24,18 @@ _PAGE_FIELDS = {
 }
 
 
-def home() -> ASGIApp:
-    """The application."""
+def home(*, is_server: bool = True) -> ASGIApp:
+    """The application; where it stands at no whole Holdfast server, its page leads to none of a server's own."""
+
+    async def explain_locked(_request: Request) -> Response:
+        return Response(render_problem_page(is_server=is_server), headers=_PAGE_FIELDS)
+
     return Starlette(
         routes=[
-            Route("/problems/locked", _explain_locked),
+            Route("/problems/locked", explain_locked),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
     )
-
-
-async def _explain_locked(_request: Request) -> Response:
-    return Response(render_problem_page(), headers=_PAGE_FIELDS)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

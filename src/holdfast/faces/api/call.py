@@ -22,6 +22,7 @@ from holdfast.live.feed import Feed
 from holdfast.live.line import WaitingLine
 from holdfast.registry import LockRegistry
 from holdfast.wire.exchange import Request, Response
+from holdfast.wire.locked import SERVER_LINKS, LockLinks
 
 __all__ = ["JSON_CONTENT_TYPE", "MAX_BODY_BYTES", "ApiSite", "Call", "answer", "too_large"]
 
@@ -55,6 +56,8 @@ class ApiSite(msgspec.Struct, frozen=True):
     mount: ResourcePath
     is_open: bool
     follow: Callable[[Principal], Callable[[], Principal | None]]
+    links: LockLinks = SERVER_LINKS
+    """Where the links of a 423 lead."""
 
 
 class Call:

@@ -6,6 +6,8 @@ puts locks before any application. What a method changes is told by `wire.change
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import UnsetType
 
 from holdfast.core.access import ANONYMOUS, Role
@@ -20,6 +22,9 @@ from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
 
 __all__ = ["check", "check_forwarded"]
+
+_WEBDAV: Final = frozenset({"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"})
+"""Methods of WebDAV, whose clients look for their reasons in XML (RFC 4918 section 16)."""
 
 
 def check(call: Call) -> Response:
@@ -73,7 +78,7 @@ def _check_forwarded(call: Call) -> Response:
         return _answered(call, None, resource)
     principal = _forwarded_principal(call, resource)
     found = call.site.registry.check(change.effects, change.tokens, principal, change.condition)
-    return _answered(call, found, resource)
+    return _answered(call, found, resource, prefers_xml=method in _WEBDAV)
 
 
 def _forwarded(call: Call) -> tuple[str, str]:
@@ -95,10 +100,10 @@ def _forwarded(call: Call) -> tuple[str, str]:
     return pair
 
 
-def _answered(call: Call, found: Refused | None, resource: ResourcePath) -> Response:
+def _answered(call: Call, found: Refused | None, resource: ResourcePath, *, prefers_xml: bool = False) -> Response:
     if found is None:
         return Response(204, [("Cache-Control", "no-store")])
-    return refused(call, found, resource, Condition.LOCK_TOKEN_SUBMITTED)
+    return refused(call, found, resource, Condition.LOCK_TOKEN_SUBMITTED, prefers_xml=prefers_xml)
 
 
 def _origin(call: Call) -> tuple[str, str | None]:

@@ -255,11 +255,18 @@ def take_over(call: Call) -> Response:
 
 
 def refused(
-    call: Call, refusal: Refused, resource: ResourcePath, condition: Condition, *, keeps_place: bool = False
+    call: Call,
+    refusal: Refused,
+    resource: ResourcePath,
+    condition: Condition,
+    *,
+    keeps_place: bool = False,
+    prefers_xml: bool = False,
 ) -> Response:
     """The answer to a refusal of the lock service about `resource`; the 423 is in the form that Accept asks for.
 
-    `keeps_place`: a place in line that the request has is kept, for a client that comes back soon.
+    Where that leaves it open it is JSON, or XML with `prefers_xml`. `keeps_place`: a place in line that the request has is
+    kept, for a client that comes back soon.
     """
     kind = refusal.refusal
     if refusal.is_locked:
@@ -272,7 +279,8 @@ def refused(
             wall_offset=call.site.clock.wall_offset(),
             most_retry=min(call.site.line.come_back_s, MAX_RETRY_SECONDS) if comes_back else MAX_RETRY_SECONDS,
         )
-        return locked_response(locked, call.header(b"accept"), prefers_xml=False)
+        locked = msgspec.structs.replace(locked, links=call.site.links)
+        return locked_response(locked, call.header(b"accept"), prefers_xml=prefers_xml)
     if kind is Refusal.CONDITION_FAILED:
         said = "The If header is false: the resource or its locks are not as the request assumes."
         raise RefusalError(412, f"{_note(call, refusal)} {said}".lstrip())
