@@ -31,12 +31,15 @@ WORKERS = 3
 _PATIENCE_S = 60
 
 _SETTINGS = """
+import os
 from desk.settings import *
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework"]
 MIDDLEWARE = [*MIDDLEWARE, "site_overlay.strict_policy"]
 ROOT_URLCONF = "site_overlay"
 HOLDFAST = {**HOLDFAST, "EDIT_HEARTBEAT": 1, "GUARD": ["/guarded/"]}
+if "LOCKS_AUTH" in os.environ:
+    HOLDFAST["AUTH"] = os.environ["LOCKS_AUTH"].split(":")
 REST_FRAMEWORK = {"EXCEPTION_HANDLER": "holdfast.integrations.django.rest.exception_handler"}
 DATABASES["default"].setdefault("OPTIONS", {})
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
@@ -54,7 +57,7 @@ from django.http import JsonResponse
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import routers, serializers, viewsets
-from holdfast.integrations.django import hold_lock
+from holdfast.integrations.django import lock
 from holdfast.integrations.django.rest import LockedWrites
 
 def strict_policy(get_response):
@@ -83,7 +86,7 @@ def write(request):
     return JsonResponse({"worker": os.getpid()})
 
 @csrf_exempt
-@hold_lock("/jobs/{name}")
+@lock("/jobs/{name}")
 def job(request, name):
     with connection.cursor() as cursor:  # what another one has locked is waited for here, with the lock in hand
         cursor.execute("UPDATE articles_article SET text = 'done'")
@@ -97,7 +100,7 @@ urlpatterns = [
     path("rest/", include(router.urls)),
     path("write", write),
     path("jobs/<name>", job),
-    path("async-jobs/<name>", hold_lock("/jobs/{name}")(job_async)),
+    path("async-jobs/<name>", lock("/jobs/{name}")(job_async)),
     path("guarded/<name>", csrf_exempt(lambda request, name: write(request))),
     *usual,
 ]

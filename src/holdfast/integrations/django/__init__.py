@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from holdfast.integrations.answering import LockedError, RefusalError
 from holdfast.integrations.django.configuration import EditLocks, edit_locks, locks
-from holdfast.integrations.django.guards import changing, hold_lock, require_lock
+from holdfast.integrations.django.guards import changing, lock, require_lock
 from holdfast.integrations.django.naming import lock_resource
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "RefusalError",
     "changing",
     "edit_locks",
-    "hold_lock",
+    "lock",
     "lock_resource",
     "locks",
     "require_lock",

@@ -1,18 +1,16 @@
 """Locks around views: the question before a change, the change itself, and a lock for as long as a view takes.
 
-Owns: `changing`, `require_lock` and `hold_lock`. Must not know: how locks are kept, but that those of Django's own database can be
+Owns: `changing`, `require_lock` and `lock`. Must not know: how locks are kept, but that those of Django's own database can be
 held in the transaction of the change.
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -20,19 +18,18 @@ from django.http import HttpRequest
 from holdfast.core.conditions import IfHeader
 from holdfast.core.decisions import Effect, Reach
 from holdfast.core.paths import ResourcePath
-from holdfast.integrations.answering import LockedError, RefusalError
-from holdfast.integrations.backends import Wanted, resource_of
+from holdfast.integrations.answering import LockedError
+from holdfast.integrations.backends import resource_of
 from holdfast.integrations.django.answers import head_of, principal_of
 from holdfast.integrations.django.configuration import locks
 from holdfast.integrations.guarding import change_of
-from holdfast.wire.if_header import IfSyntaxError
-from holdfast.wire.rfc4918 import HeaderError
+from holdfast.integrations.holding import Terms, held, require, resource_named
 
-__all__ = ["Named", "changing", "changing_all", "hold_lock", "require_lock"]
+__all__ = ["Named", "changing", "changing_all", "lock", "require_lock"]
 
-Named = str | Callable[..., str] | None
+Named = str | Callable[..., str]
 """Which resource a view is about: a URL path with its arguments in braces, `/orders/{pk}`; a function of the request and the view's
-arguments; None for the request's own path."""
+arguments; empty for the request's own path."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -70,10 +67,11 @@ def changing_all(
         yield
 
 
-def require_lock(resource: Named = None, *, writes: bool = False) -> Callable[[View], View]:
+def require_lock(resource: Named = "", *, held_only: bool = False, writes: bool = False) -> Callable[[View], View]:
     """A view that changes a resource answers 423, unless no lock is on it, or its holder sends the lock's token (Lock-Token or If).
 
-    What only reads passes (GET, HEAD, OPTIONS), but with `writes`, for a view whose GET changes something.
+    What only reads passes (GET, HEAD, OPTIONS), but with `writes`, for a view whose GET changes something. With `held_only` a change
+    to what nobody has locked is refused too, 428 (RFC 6585 section 3).
 
     >>> @require_lock("/orders/{pk}")
     ... def order(request, pk): ...
@@ -82,14 +80,14 @@ def require_lock(resource: Named = None, *, writes: bool = False) -> Callable[[V
     def decorate(view: View) -> View:
         @contextmanager
         def around(request: HttpRequest, values: dict[str, Any]) -> Generator[None]:
-            try:
-                change = change_of(head_of(request), _named(resource, request, values), writes=writes)
-            except (HeaderError, IfSyntaxError) as error:
-                raise RefusalError(400, str(error)) from error
+            path, principal = _named(resource, request, values), principal_of(request)
+            change = change_of(head_of(request), path, writes=writes)
             if change is None:
                 yield
                 return
-            with changing_all(change.effects, principal_of(request), change.tokens, change.condition):
+            with changing_all(change.effects, principal, change.tokens, change.condition):
+                if held_only:
+                    require(locks(), head_of(request), path, principal, held_only=True)
                 yield
 
         return _wrapped(view, around)
@@ -97,33 +95,20 @@ def require_lock(resource: Named = None, *, writes: bool = False) -> Callable[[V
     return decorate
 
 
-def hold_lock(
-    resource: Named = None, *, ttl: float = _REQUEST_TTL_S, wait: float = 0.0, reason: str = ""
+def lock(
+    resource: Named = "", *, ttl: float = _REQUEST_TTL_S, wait: float = 0.0, reason: str = ""
 ) -> Callable[[View], View]:
     """A view holds a lock of its own while it runs, so that no two of them do: 423 for the second, after `wait` seconds in line.
 
-    `ttl` (seconds) is longer than the view ever takes; it only matters where the process ends in the middle.
+    `ttl` (seconds) is longer than the view ever takes; it only matters where the process ends in the middle. A request that submits
+    the token of its own lock runs under that one.
     """
+    terms = Terms(ttl=ttl, wait=wait, reason=reason)
 
     def decorate(view: View) -> View:
-        @contextmanager
-        def around(request: HttpRequest, values: dict[str, Any]) -> Generator[None]:
-            named = _named(resource, request, values)
-            principal = principal_of(request)
-            path = named if named is not None else ResourcePath.from_text(request.path_info)
-            client = str(request.headers.get("User-Agent", ""))[:200]
-            kept = locks()
-            lock = kept.acquire(
-                Wanted(resource=path, principal=principal, ttl=ttl, wait=wait, reason=reason, client=client)
-            )
-            try:
-                yield
-            finally:
-                try:
-                    kept.release(lock.id, lock.token, principal)
-                except RefusalError as error:
-                    if error.status not in {404, 410}:  # it was lost meanwhile, and what was done is done
-                        raise
+        def around(request: HttpRequest, values: dict[str, Any]) -> Any:
+            path = _named(resource, request, values)
+            return held(locks(), head_of(request), path, principal_of(request), terms)
 
         return _wrapped(view, around)
 
@@ -136,13 +121,10 @@ def _allow(effects: Sequence[Effect], principal: str, tokens: Sequence[str], con
         raise LockedError(found)
 
 
-def _named(resource: Named, request: HttpRequest, values: dict[str, Any]) -> ResourcePath | None:
-    if resource is None:
-        return None
+def _named(resource: Named, request: HttpRequest, values: dict[str, Any]) -> ResourcePath:
     if callable(resource):
         return resource_of(resource(request, **values))
-    quoted = {name: quote(str(value), safe="") for name, value in values.items()}
-    return resource_of(string.Formatter().vformat(resource, (), quoted))
+    return resource_named(resource, values, request.path_info)
 
 
 def _wrapped(view: Any, around: Callable[[HttpRequest, dict[str, Any]], Any]) -> Any:

@@ -14,13 +14,10 @@ from typing import Any
 from rest_framework import views
 
 from holdfast.core.paths import ResourcePath
-from holdfast.integrations.answering import RefusalError
 from holdfast.integrations.django.answers import head_of, principal_of, refusal_of
 from holdfast.integrations.django.guards import changing_all
 from holdfast.integrations.django.naming import lock_resource
 from holdfast.integrations.guarding import change_of
-from holdfast.wire.if_header import IfSyntaxError
-from holdfast.wire.rfc4918 import HeaderError
 
 __all__ = ["LockedWrites", "exception_handler"]
 
@@ -54,10 +51,7 @@ class LockedWrites:
     def _changing(self, instance: Any) -> Generator[None]:
         request: Any = self.request
         resource = ResourcePath.from_target(lock_resource(instance))
-        try:
-            change = change_of(head_of(request._request), resource)
-        except (HeaderError, IfSyntaxError) as error:
-            raise RefusalError(400, str(error)) from error
+        change = change_of(head_of(request._request), resource)
         if change is None:
             yield
             return

@@ -25,7 +25,7 @@
     const ended = problem.ended;
     if (!ended) return problem.detail || "The server does not know this edit lock any more.";
     const at = timeOf(ended.at);
-    if (ended.how === "broken" && ended.reason === "continued in another window") return `You went on in another window at ${at}.`;
+    if (ended.how === "broken" && ended.reason.startsWith("continued in another window")) return `You went on in another window at ${at}.`;
     if (ended.how === "broken") return `${ended.by} took the form over at ${at}${ended.reason ? `: ${ended.reason}` : ""}.`;
     if (ended.how === "expired") return `The edit lock ran out at ${at}.`;
     return `The edit lock ended at ${at}.`;
