@@ -7,6 +7,8 @@ import contextlib
 import logging
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -458,6 +460,31 @@ def test_the_asynchronous_twins_do_the_same(path: Path, holder: sqlite3.Connecti
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT n FROM counter").fetchone() == (1,)
     connection.close()
+
+
+@pytest.mark.process
+def test_of_four_processes_that_read_and_write_none_fails_and_no_update_is_lost(path: Path, engine_for: MakeEngine):
+    started = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.databases.locking_worker",
+                "add",
+                f"sqlite:///{path}",
+                f"worker{index}",
+                "10",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for index in range(4)
+    ]
+    told = [one.communicate("go\n", timeout=100)[0] for one in started]
+    assert told == ["ready\ndone\n"] * 4
+    assert counted(engine_for(f"sqlite:///{path}")) == 40
 
 
 # -- PostgreSQL and MariaDB --------------------------------------------------------------------------
