@@ -87,10 +87,19 @@ class TestForwarded:
     @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE", "PROPPATCH", "MKCOL", "MOVE", "NEWER"])
     def test_a_change_is_stopped_by_a_lock(self, desk: Desk, resource: str, method: str) -> None:
         desk.granted("alice", resource)
-        reply = forwarded(desk, "bob", method, f"{resource}?draft=1")
+        reply = forwarded(desk, "bob", method, f"{resource}?draft=1", accept="application/problem+json")
         assert reply.status == 423
         assert reply.problem["locks"][0]["holder"]["name"] == "alice"
         assert int(reply.answer["Retry-After"]) >= 1
+
+    @pytest.mark.parametrize(
+        ("method", "form"), [("PUT", "application/problem+json"), ("PROPPATCH", "application/xml; charset=utf-8")]
+    )
+    def test_where_accept_leaves_it_open_webdav_clients_get_xml(
+        self, desk: Desk, resource: str, method: str, form: str
+    ) -> None:
+        desk.granted("alice", resource)
+        assert forwarded(desk, "bob", method, resource).answer["Content-Type"] == form
 
     def test_the_token_opens_it_in_either_field(self, desk: Desk, resource: str) -> None:
         lock = desk.granted("alice", resource)
