@@ -15,7 +15,15 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, MetaData
 
 from holdfast.core.conditions import Submission
-from holdfast.core.decisions import Effect, Reach, Refused, decide_acquire, decide_holder, decide_write
+from holdfast.core.decisions import (
+    Effect,
+    Reach,
+    Refused,
+    decide_acquire,
+    decide_holder,
+    decide_write,
+    protected_resources,
+)
 from holdfast.core.model import Break, Depth, EventKind, Face, Lock, LockScope
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.core.timeouts import FOREVER, TimeoutPolicy
@@ -253,9 +261,10 @@ class LockDecisions:
         def work(connection: Connection) -> tuple[Refused, int] | None:
             now = self.rows.time(connection)
             held: dict[str, Lock] = {}
-            for effect in effects:
-                below = effect.reach is Reach.TREE
-                held.update((lock.id, lock) for lock in self.rows.held(connection, effect.resource, now, below=below))
+            trees = {effect.resource.text for effect in effects if effect.reach is Reach.TREE}
+            for path in protected_resources(effects):  # the parent's too, where a member comes or goes
+                below = path.text in trees
+                held.update((lock.id, lock) for lock in self.rows.held(connection, path, now, below=below))
             submitted = [
                 Submission(token, effect.resource, reaches_down=True) for token in tokens for effect in effects
             ]
