@@ -67,6 +67,13 @@ class TestChecking:
         assert asked(kept, "bob", reach=Reach.TREE) is not None
         assert asked(kept, "alice", lock.token, reach=Reach.TREE) is None
 
+    def test_what_is_in_a_locked_collection_neither_comes_nor_goes(self, kept: Kept) -> None:
+        lock = taken(kept, "alice", resource=resource_of("/orders"))
+        assert asked(kept, "bob") is None
+        assert asked(kept, "bob", reach=Reach.MEMBERSHIP) is not None
+        assert asked(kept, "bob", reach=Reach.TREE) is not None
+        assert asked(kept, "alice", lock.token, reach=Reach.MEMBERSHIP) is None
+
     def test_an_if_header_is_false_once_its_lock_has_ended(self, kept: Kept) -> None:
         lock = taken(kept, "alice", ttl=60)
         condition = IfHeader((ConditionList(ORDER, (TokenCondition(lock.token),)),))

@@ -150,8 +150,11 @@ class Locks:
     def check(
         self, effects: Sequence[Effect], tokens: Sequence[str], principal: str, condition: IfHeader | None = None
     ) -> LockedAnswer | None:
-        """As LockBackend.check, with this application's links, and a word to whoever has left out the token of a lock of its own."""
-        found = self.backend.check(effects, tokens, principal, condition)
+        """As LockBackend.check, with this application's links, and a word to whoever has left out the token of a lock of its own.
+
+        Where a member comes or goes, its collection changes, and a token submitted for the one counts for the other.
+        """
+        found = self.backend.check(_with_collections(effects), tokens, principal, condition)
         return None if found is None else self._told(found, principal)
 
     def require(
@@ -251,6 +254,15 @@ class Locks:
 
 def _is_own(holder: str, principal: str) -> bool:
     return holder == principal and principal != ANONYMOUS.name
+
+
+def _with_collections(effects: Sequence[Effect]) -> list[Effect]:
+    parents = [
+        Effect(effect.resource.parent, Reach.CONTENT)
+        for effect in effects
+        if effect.reach is not Reach.CONTENT and not effect.resource.is_root
+    ]
+    return list(dict.fromkeys([*effects, *parents]))
 
 
 def _demand_known(principal: str) -> None:

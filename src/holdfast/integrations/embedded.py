@@ -35,6 +35,7 @@ from holdfast.service import AcquireRequest, Claim, LockService, Queued, Stay
 from holdfast.store.sqlite import SqliteStore
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import LockedAnswer
+from holdfast.wire.sentences import broken_text
 
 __all__ = ["EmbeddedBackend"]
 
@@ -249,11 +250,15 @@ def _asked(ttl: float | None) -> timedelta | None:
 
 def _refused(opened: _Open, refused: Refused, resource: ResourcePath, condition: Condition) -> LockedAnswer:
     """What is said of a 423; RefusalError for every other refusal."""
+    clock = opened.store.clock
     if not refused.is_locked:
         if refused.refusal is Refusal.CONDITION_FAILED:
-            raise RefusalError(412, "The If header is false: the locks are not as the request assumes.")
+            now, broken = clock.now() + clock.wall_offset(), refused.broken
+            told = (
+                "" if broken is None else broken_text(broken.actor, broken.reason, broken.at + clock.wall_offset(), now)
+            )
+            raise RefusalError(412, f"{told} The If header is false: the locks are not as it assumes.".lstrip())
         raise RefusalError(HTTPStatus.INSUFFICIENT_STORAGE, _FULL)
-    clock = opened.store.clock
     return LockedAnswer.of(refused, resource, condition, now=clock.now(), wall_offset=clock.wall_offset())
 
 
