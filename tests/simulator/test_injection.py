@@ -11,11 +11,29 @@ import pytest
 MARKUP = "<script>alert(1)</script>"
 QUOTED = "%3Cscript%3Ealert(1)%3C/script%3E"
 FORBIDDEN = [
-    "Set-Cookie", "set-cookie2", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "TE",
-    "Trailer", "Proxy-Connection", "Date", "Server", "Content-Security-Policy", "Content-Security-Policy-Report-Only",
-    "X-Content-Type-Options", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
-    "Strict-Transport-Security", "Clear-Site-Data", "Refresh", "Alt-Svc", "NEL", "Report-To", "Reporting-Endpoints",
-    "Content-Disposition", "Service-Worker-Allowed", "SourceMap", "X-Simulated", "X-Request-Id", "Accept-CH",
+    # framing, and the server's own
+    "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "TE", "Trailer", "Proxy-Connection", "Date",
+    "Server", "X-Simulated", "X-Simulate-Seq", "X-Request-Id", "Content-Security-Policy",
+    "Content-Security-Policy-Report-Only", "X-Content-Type-Options", "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Credentials",
+    # what a browser keeps
+    "Set-Cookie", "set-cookie2", "Strict-Transport-Security", "Clear-Site-Data", "Alt-Svc", "NEL", "Report-To",
+    "Reporting-Endpoints", "Service-Worker-Allowed", "Accept-CH", "Critical-CH", "Use-As-Dictionary", "Set-Login",
+    "Attribution-Reporting-Register-Source", "Attribution-Reporting-Register-Trigger", "Sec-Session-Registration",
+    "Sec-Session-Challenge", "Secure-Session-Registration", "Origin-Trial", "No-Vary-Search", "Public-Key-Pins",
+    "X-Permitted-Cross-Domain-Policies", "Origin-Agent-Cluster", "Observe-Browsing-Topics", "Activate-Storage-Access",
+    # what a browser does
+    "Refresh", "Content-Disposition", "SourceMap", "X-SourceMap", "Speculation-Rules", "X-DNS-Prefetch-Control",
+    "Permissions-Policy", "Referrer-Policy", "X-Frame-Options", "Cross-Origin-Resource-Policy", "X-UA-Compatible",
+    # what a proxy or a cache in front does
+    "X-Accel-Redirect", "X-Accel-Buffering", "X-Accel-Expires", "X-Accel", "X-Sendfile", "X-Sendfile2", "X-SendFile-Temporary",
+    "X-LIGHTTPD-send-file", "X-LIGHTTPD-send-tempfile", "X-LiteSpeed-Location", "X-LiteSpeed-Cache-Control",
+    "X-LiteSpeed-Purge", "X-Reproxy-URL", "X-Reproxy-Expected-Size", "Surrogate-Control", "Surrogate-Key",
+    "Surrogate-Capability", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control",
+    "Edge-Control", "Cache-Tag", "X-Varnish", "X-Varnish-TTL", "X-VarnishTTL", "X-Cache-Control", "X-Cache-Tags", "xkey",
+    "X-Surrogate-Key", "X-Middleware-Rewrite", "X-Middleware-Next", "X-Envoy-Immediate-Health-Check-Fail",
+    "X-Mod-Pagespeed", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Host", "X-HTTP-Method-Override", "X_Accel_Redirect",
+    "X-Accel_Redirect", "X-Drupal-Cache", "X-Do-ESI", "Proxy", "Proxy-Location", "Variant-Vary", "Unheard-Of",
 ]  # fmt: skip
 
 
@@ -28,6 +46,24 @@ def test_a_field_that_would_do_more_than_tell_cannot_be_chosen(asked, name):
         asked("/api/status/200", headers={"X-Simulate-Header": f"{name}: x"}),
     ):
         assert seen.head.status == 400
+
+
+TELLING = [
+    "Allow", "Accept-Patch", "Age", "Cache-Control", "Content-Encoding", "Content-Language", "DAV", "Deprecation", "ETag",
+    "Expires", "Last-Modified", "Link", "Lock-Token", "MS-Author-Via", "Preference-Applied", "RateLimit",
+    "RateLimit-Remaining", "Retry-After", "Server-Timing", "Sunset", "Vary", "Via", "Warning", "WWW-Authenticate",
+    "X-Mine", "X-RateLimit-Remaining", "X-Rate-Limit-Reset", "X-Total-Count", "X-Correlation-Id", "X-Trace-Id",
+    "X-Powered-By", "X-Version", "X-Error-Code", "X-Modified-By", "X-Sender",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_a_field_that_only_tells_can_be_chosen(asked, name):
+    assert asked(f"/api/status/200?header={name}:+x").head[name] == "x"
+
+
+def test_a_refused_field_is_told_what_could_be_had(asked):
+    assert "X-Mine" in asked("/api/status/200?header=Mine:+x").json["detail"]
 
 
 BREAKS = ["%0D%0ASet-Cookie:+a%3Db", "%0ASet-Cookie:+a%3Db", "%0DSet-Cookie:+a%3Db", "%00", "%0B", "%E5%98%8A%E5%98%8DSet-Cookie:x",

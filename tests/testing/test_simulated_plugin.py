@@ -50,7 +50,7 @@ def test_each_sequence_is_one_of_its_own(server):
 
 
 def test_options_are_written_as_words(server):
-    url = server.url(503, header=["A: one", "B: two&three"], retry_after=3, delay=0.001, size=3000)
+    url = server.url(503, header=["X-A: one", "X-B: two&three"], retry_after=3, delay=0.001, size=3000)
     status, told = ask(url)
     assert (status, told["status"]["code"]) == (503, 503)
     assert ask(server.url(423, lock="by-hand", for_="5s"))[0] == 423

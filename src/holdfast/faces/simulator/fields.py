@@ -1,7 +1,9 @@
-"""Which fields a request may put into a simulated answer, and which never.
+"""Which fields a request may put into a simulated answer: those that only tell something, and no others.
 
-Owns: the grammar of a field (RFC 9110 section 5), and the list of those that would frame the answer wrongly, outlive it in
-a browser, or make it act on another's behalf. Must not know: options, statuses.
+Owns: the grammar of a field (RFC 9110 section 5), the list of standard fields that a request may choose, and which names that
+begin with X- it may not. What is not listed is refused: a field would frame the answer wrongly, outlive it in a browser or a
+cache, make a browser act, or make the proxy in front of this server act on its word (X-Accel-Redirect). Must not know:
+options, statuses.
 """
 
 from __future__ import annotations
@@ -15,28 +17,45 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 # field-value of visible ASCII; no obs-text, which means something else to each reader.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]{0,2048}")
 
-_FRAMING: Final = frozenset({
-    "connection", "content-length", "date", "keep-alive", "proxy-connection", "server", "te", "trailer",
-    "transfer-encoding", "upgrade",
+_STANDARD: Final = frozenset({
+    "accept", "accept-encoding", "accept-patch", "accept-post", "accept-query", "accept-ranges", "age", "allow",
+    "authentication-info", "cache-control", "cache-status", "content-digest", "content-encoding", "content-language",
+    "content-location", "content-md5", "content-range", "content-type", "dasl", "dav", "deprecation", "digest", "etag",
+    "expires", "idempotency-key", "im", "last-modified", "link", "location", "lock-token", "memento-datetime",
+    "ms-author-via", "odata-version", "pragma", "prefer", "preference-applied", "proxy-authenticate",
+    "proxy-authentication-info", "proxy-status", "ratelimit", "ratelimit-limit", "ratelimit-policy",
+    "ratelimit-remaining", "ratelimit-reset", "repr-digest", "request-id", "retry-after", "schedule-tag",
+    "server-timing", "signature", "signature-input", "status-uri", "sunset", "timeout", "traceparent", "tracestate",
+    "vary", "via", "want-content-digest", "want-repr-digest", "warning", "www-authenticate",
 })  # fmt: skip
-"""The server's own: where an answer ends, and what is said about the connection (RFC 9110 section 7.6.1)."""
+"""The fields by name that tell a client something, and do no more than that."""
 
-_LASTING: Final = frozenset({
-    "accept-ch", "alt-svc", "clear-site-data", "critical-ch", "expect-ct", "nel", "p3p", "public-key-pins",
-    "public-key-pins-report-only", "report-to", "reporting-endpoints", "service-worker-allowed", "set-cookie",
-    "set-cookie2", "strict-transport-security",
-})  # fmt: skip
-"""What a browser remembers of this server after the answer."""
+_OWN_PREFIX: Final = "x-"
+"""What the names begin with that anybody may make up, for a client that is to read them."""
 
 _ACTING: Final = frozenset({
-    "content-disposition", "content-security-policy", "content-security-policy-report-only", "refresh", "sourcemap",
-    "speculation-rules", "x-content-type-options", "x-sourcemap",
+    "x-cache-control", "x-content-security-policy", "x-content-security-policy-report-only", "x-content-type-options",
+    "x-dns-prefetch-control", "x-download-options", "x-esi", "x-frame-options", "x-http-method", "x-ua-compatible",
+    "x-permitted-cross-domain-policies", "x-redirect-by", "x-request-id", "x-robots-tag", "x-sourcemap", "x-url",
+    "x-xss-protection",
 })  # fmt: skip
-"""What would make a browser load, store, follow or run something, or take away what keeps it from that."""
+"""Names of this kind that a browser, a crawler or a cache acts on, or that are the server's own."""
 
-_OURS: Final = frozenset({"x-request-id", "x-simulated"})
-_REFUSED: Final = _FRAMING | _LASTING | _ACTING | _OURS
-_REFUSED_PREFIX: Final = "access-control-"
+_FAMILIES: Final = re.compile(
+    r"x-(?:"
+    # Proxies, accelerators and servers that a field of the answer behind them gives an order.
+    r"accel|apache|ats|caddy|envoy|haproxy|iis|internal|lighttpd|litespeed|lscache|lsadc|mod|nginx|openresty|reproxy|send|"
+    r"squid|traefik|ts|varnish|"
+    # Caches and content delivery networks.
+    r"akamai|amz|azure|cache|cdn|cf|cloud|cloudflare|drupal|edge|esi|fastly|fwd|goog|google|ms|netlify|nf|purge|surrogate|"
+    r"vercel|xkey|"
+    # Frameworks, and what speaks of the request or of who sent it behind a proxy.
+    r"auth|do|forwarded|host|http|match|middleware|nextjs|original|proxy|real|redirect|remote|rewrite|"
+    # The server's own.
+    r"holdfast|simulate|simulated|webkit"
+    r")(?![a-z0-9]).*|x-(?:sendfile|reproxy|surrogate|varnish|middleware|lscache).*"
+)
+"""Families of such names: what follows `x-` up to the next hyphen."""
 
 _LOCAL: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@%?-][A-Za-z0-9._~!$&'()*+,;=:@%?/#-]*)?")
 _INERT_TYPE: Final = re.compile(
@@ -52,9 +71,11 @@ def check_name(name: str) -> None:
     """Raise FieldError unless a request may say something about the field `name` of its answer."""
     if _TOKEN.fullmatch(name) is None:
         raise FieldError("The name of a field is a token of at most 64 characters (RFC 9110 section 5.1).")
-    lower = name.lower()
-    if lower in _REFUSED or lower.startswith(_REFUSED_PREFIX):
-        raise FieldError(f"The field {name} is the server's own, or would do more than tell: it cannot be chosen.")
+    if not _is_telling(name.lower()):
+        raise FieldError(
+            f"The field {name} cannot be chosen: it is the server's own, would do more than tell, or is not known. "
+            "A field of your own has a name such as X-Mine."
+        )
 
 
 def check_field(name: str, value: str) -> None:
@@ -71,3 +92,11 @@ def check_field(name: str, value: str) -> None:
             "The field Content-Type can be chosen among those that no browser runs (application/json, others of JSON, "
             "text/plain, text/csv, application/octet-stream); the option body gives XML and HTML."
         )
+
+
+def _is_telling(lower: str) -> bool:
+    """True for the name of a field that does no more than tell; what reads `_` as `-` reads no other name."""
+    if lower in _STANDARD:
+        return True
+    alike = lower.replace("_", "-")
+    return lower.startswith(_OWN_PREFIX) and alike not in _ACTING and _FAMILIES.fullmatch(alike) is None
