@@ -25,7 +25,7 @@ from django.db import connections, transaction
 from django.db.models import BigIntegerField, F, Func, Max, Q
 
 from holdfast.core.conditions import IfHeader, Submission
-from holdfast.core.decisions import Effect, Reach, Refused, decide_acquire, decide_write
+from holdfast.core.decisions import Effect, Reach, Refused, decide_acquire, decide_write, protected_resources
 from holdfast.core.model import Break, Depth, Event, EventKind, Face, LockScope
 from holdfast.core.model import Lock as HeldLock
 from holdfast.core.paths import InvalidPathError, ResourcePath
@@ -110,9 +110,9 @@ class DjangoBackend:
         """As LockBackend.check."""
         now = self._now()
         held: dict[str, HeldLock] = {}
-        for effect in effects:
-            found = self._held(effect.resource, now, below=effect.reach is Reach.TREE)
-            held.update((lock.id, lock) for lock in found)
+        trees = {effect.resource for effect in effects if effect.reach is Reach.TREE}
+        for path in protected_resources(effects):
+            held.update((lock.id, lock) for lock in self._held(path, now, below=path in trees))
         submitted = [Submission(token, one.resource, one.reach is Reach.TREE) for token in tokens for one in effects]
         if condition is not None:
             reaches_down = effects[0].reach is Reach.TREE

@@ -106,9 +106,11 @@ def lock(
     terms = Terms(ttl=ttl, wait=wait, reason=reason)
 
     def decorate(view: View) -> View:
-        def around(request: HttpRequest, values: dict[str, Any]) -> Any:
+        @contextmanager
+        def around(request: HttpRequest, values: dict[str, Any]) -> Generator[None]:
             path = _named(resource, request, values)
-            return held(locks(), head_of(request), path, principal_of(request), terms)
+            with held(locks(), head_of(request), path, principal_of(request), terms):
+                yield
 
         return _wrapped(view, around)
 
