@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -10,9 +13,11 @@ from typing import Any
 import pytest
 
 from holdfast.faces.inspector.asked import Asked, RefusedError
-from holdfast.faces.inspector.inspection import Inspection
+from holdfast.faces.inspector.inspection import MOST_REPORTS, Inspection
 from holdfast.inspector.addresses import AddressGuard
+from holdfast.inspector.budget import WorkLimits
 from holdfast.inspector.fetching import FetchLimits
+from holdfast.inspector.inspecting import NOT_JUDGED
 from tests.inspector.misbehaving import misbehaving, says
 from tests.serving import Answer, Client, Served, serving
 
@@ -246,3 +251,29 @@ def test_only_so_many_are_asked_at_once():
             release.set()
             for thread in threads:
                 thread.join(20)
+
+
+def test_one_request_has_one_budget_however_many_responses_it_brings(served: Served):
+    member = "<D:response><D:href>/a</D:href><D:status>HTTP/1.1 423 Locked</D:status></D:response>"
+    body = f'<D:multistatus xmlns:D="DAV:">{member * 16_000}</D:multistatus>'.encode()
+    packed = base64.b64encode(gzip.compress(body)).decode()
+    headers = [{"name": "Content-Type", "value": "application/xml"}, {"name": "Content-Encoding", "value": "gzip"}]
+    entry: dict[str, Any] = {
+        "request": {"method": "DELETE", "url": "http://h/a", "headers": []},
+        "response": {"status": 207, "headers": headers, "content": {"text": packed, "encoding": "base64"}},
+    }
+    found = reports(post(served.as_("rita"), {"har": {"log": {"entries": [entry] * MOST_REPORTS}}}))
+    assert len(found) == MOST_REPORTS
+    assert all(NOT_JUDGED in {note["rule"] for note in report["notes"]} for report in found)
+    assert not any(note["rule"].startswith("L") for report in found for note in report["notes"])
+
+
+def test_the_time_for_one_request_is_one_for_all_its_responses():
+    ticks = itertools.count()
+    inspection = Inspection(work=WorkLimits(seconds=1000), clock=lambda: float(next(ticks)))
+    found = inspection.inspect(Asked(response=(LOCKED + "\r\n") * 30, all=True))
+    judged = [not any(note.summary.startswith("Nothing of this") for note in shown.report.notes) for shown in found]
+    assert len(found) == 30
+    assert judged[0]
+    assert not judged[-1]
+    assert judged == sorted(judged, reverse=True)

@@ -17,6 +17,7 @@ import msgspec
 from holdfast.client.details import LockedDetails
 from holdfast.client.exchange import ClientResponse, Headers, bounded_body
 from holdfast.client.reading import read_locked
+from holdfast.inspector.budget import Budget
 from holdfast.inspector.davelements import Member, is_code, members_of
 from holdfast.inspector.exchange import Exchange, ReceivedResponse, SentRequest
 from holdfast.wire.rfc9110.dates import parse_http_date
@@ -27,8 +28,6 @@ __all__ = ["WEBDAV_METHODS", "Inspected", "Unreadable", "is_uri_reference", "spl
 WEBDAV_METHODS: Final = frozenset({"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"})
 """The methods of RFC 4918: whoever uses one reads DAV:error."""
 
-_MAX_CONTENT: Final = 4 * 1024 * 1024
-_LIMITS: Final = XmlLimits(size_bytes=_MAX_CONTENT, depth=64, nodes=50_000)
 _COMPRESSED: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "deflate": b"\x78"}
 _URI: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _XML_TYPES: Final = frozenset({"application/xml", "text/xml"})
@@ -56,10 +55,24 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class Inspected:
-    """One exchange under inspection. `now` is the wall time, aware, that stands in where nobody noted when it was received."""
+    """One exchange under inspection. `now` is the wall time, aware, that stands in where nobody noted when it was received.
 
-    def __init__(self, exchange: Exchange, now: datetime | None = None) -> None:
-        """Look at nothing yet."""
+    A body that `budget` has no room for is not looked at: the exchange is then the one of which only the head is at hand, and
+    `left_out` says why.
+    """
+
+    def __init__(self, exchange: Exchange, now: datetime | None = None, budget: Budget | None = None) -> None:
+        """Look at the length of the body, and at nothing else yet."""
+        self.budget = Budget() if budget is None else budget
+        limits = self.budget.limits
+        self._limits = XmlLimits(size_bytes=limits.bytes_each, depth=64, nodes=limits.nodes_each)
+        self.content = _decoded(exchange.response, self.budget.most_bytes + 1)
+        """The body with its content coding undone, where that is gzip or deflate and it was not undone before (HAR, `curl --compressed`)."""
+        self.left_out = self.budget.take(self.content)
+        """Why the body is not judged; empty where it is."""
+        if self.left_out:
+            head = msgspec.structs.replace(exchange.response, body=b"", body_is_known=False)
+            exchange, self.content = msgspec.structs.replace(exchange, response=head), b""
         self.exchange = exchange
         self.now = exchange.received_at or now or datetime.now(UTC)
 
@@ -82,16 +95,6 @@ class Inspected:
     def method(self) -> str:
         """The request's method; empty where it is not known."""
         return self.exchange.method
-
-    @cached_property
-    def content(self) -> bytes:
-        """The body with its content coding undone, where that is gzip or deflate and it was not undone before (HAR, `curl --compressed`)."""
-        body = self.response.body
-        coding = (self.response.field("content-encoding") or "").strip().lower()
-        sign = _COMPRESSED.get(coding)
-        if sign is None or not body.startswith(sign):
-            return body
-        return bounded_body([body], coding, _MAX_CONTENT)
 
     @cached_property
     def has_content(self) -> bool:
@@ -133,7 +136,7 @@ class Inspected:
     def xml(self) -> Element | Unreadable:
         """The root element of the body."""
         try:
-            return parse_xml(self.content, _LIMITS)
+            return parse_xml(self.content, self._limits)
         except XmlError as error:
             return Unreadable(str(error))
 
@@ -214,3 +217,12 @@ class Inspected:
             return timedelta(seconds=min(int(value[:12]), 10**9))
         instant = parse_http_date(value)
         return None if instant is None else instant - (self.date or self.now)
+
+
+def _decoded(response: ReceivedResponse, most: int) -> bytes:
+    body = response.body
+    coding = (response.field("content-encoding") or "").strip().lower()
+    sign = _COMPRESSED.get(coding)
+    if sign is None or not body.startswith(sign):
+        return body[:most]
+    return bounded_body([body], coding, most)

@@ -20,16 +20,20 @@ from typing import Final
 import msgspec
 
 from holdfast.inspector.behaviour import Statement, behaviour
+from holdfast.inspector.budget import Budget
 from holdfast.inspector.exchange import Exchange
 from holdfast.inspector.generic import generic_notes
 from holdfast.inspector.inspected import Inspected
 from holdfast.inspector.notes import Finding, Level, Note, Rule, note_of
 from holdfast.inspector.rules import RULES
 
-__all__ = ["PRICES", "Cost", "Generic", "Report", "RuleFailure", "findings_of", "inspect"]
+__all__ = ["NOT_JUDGED", "PRICES", "Cost", "Generic", "Report", "RuleFailure", "findings_of", "inspect"]
 
 PRICES: Final = {Level.BAD: 25, Level.WARN: 8, Level.INFO: 2, Level.GOOD: 0}
 """What a rule takes from the 100 points, once, by the worst that it found."""
+
+NOT_JUDGED: Final = "not-judged"
+"""In the place of a rule's id: the note about what there was no room or time to judge. It takes nothing from the score."""
 
 _GENERIC_PRICES: Final = {Level.BAD: 10, Level.WARN: 3, Level.INFO: 0, Level.GOOD: 0}
 _GENERIC: Final = "httplint:"
@@ -89,30 +93,41 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def explanation(self) -> str:
         """The score in a sentence: what it is made of."""
+        part = " Not everything was judged." if any(note.rule == NOT_JUDGED for note in self.notes) else ""
         if not self.costs:
-            return f"{self.score} of 100: nothing to mend was found."
+            return f"{self.score} of 100: nothing to mend was found.{part}"
         spent = ", ".join(f"{cost.points} for {cost.rule} ({cost.level})" for cost in self.costs)
-        return f"{self.score} of 100: 100 less {spent}."
+        return f"{self.score} of 100: 100 less {spent}.{part}"
 
 
-def inspect(exchange: Exchange, *, now: datetime | None = None, generic: bool = True) -> Report:
+def inspect(
+    exchange: Exchange, *, now: datetime | None = None, generic: bool = True, budget: Budget | None = None
+) -> Report:
     """Ask every rule about the exchange, and httplint too unless `generic` is False. Raises for no exchange.
 
-    `now` is the wall time, aware, that stands in where the exchange does not say when it came; None is this moment.
+    `now` is the wall time, aware, that stands in where the exchange does not say when it came; None is this moment. `budget`
+    bounds the work, for several exchanges together where they are given the same; what it leaves no room for becomes a note.
     """
-    inspected = Inspected(exchange, now or datetime.now(UTC))
+    inspected = Inspected(exchange, now or datetime.now(UTC), budget)
     notes: list[Note] = []
     failures: list[RuleFailure] = []
+    unasked: list[str] = []
     for one in sorted(RULES.values(), key=_id):
+        if inspected.budget.is_over:
+            unasked.append(one.id)
+            continue
         try:
             notes += [note_of(one, finding) for finding in findings_of(one, inspected)]
         except Exception as error:  # noqa: BLE001 - a fault of one rule must not cost the report; it is told in it
             failures.append(RuleFailure(one.id, f"{type(error).__name__}: {error}"))
     state = Generic.OFF
-    if generic:
+    if generic and inspected.budget.is_over:
+        unasked.append("httplint")
+    elif generic:
         found = generic_notes(inspected)
         state = Generic.ABSENT if found is None else Generic.PRESENT
         notes += found or ()
+    notes += _not_judged(inspected, unasked)
     notes.sort(key=lambda note: (_ORDER[note.level], note.rule.startswith(_GENERIC), note.rule))
     costs = tuple(_costs(notes))
     request, response = exchange.request, exchange.response
@@ -126,7 +141,7 @@ def inspect(exchange: Exchange, *, now: datetime | None = None, generic: bool = 
         counts={level.value: sum(note.level is level for note in notes) for level in Level},
         score=max(0, 100 - sum(cost.points for cost in costs)),
         costs=costs,
-        behaviour=behaviour(inspected),
+        behaviour=() if inspected.budget.is_over else behaviour(inspected),
         generic=state,
         failures=tuple(failures),
     )
@@ -140,12 +155,24 @@ def findings_of(one: Rule, inspected: Inspected) -> Iterator[Finding]:
         yield Finding(f"The same is wrong in {len(found) - _MOST} or more places beside these", "body")
 
 
+def _not_judged(inspected: Inspected, unasked: list[str]) -> Iterator[Note]:
+    if inspected.left_out:
+        said = f"The body is not judged, only the head: {inspected.left_out}"
+        yield Note(rule=NOT_JUDGED, level=Level.INFO, summary=said, subject="body")
+    if len(unasked) >= len(RULES):
+        said = "Nothing of this response was judged: the time for inspecting was over before"
+        yield Note(rule=NOT_JUDGED, level=Level.INFO, summary=said)
+    elif unasked:
+        said = f"These were not asked, for the time for inspecting was over: {', '.join(unasked)}"
+        yield Note(rule=NOT_JUDGED, level=Level.INFO, summary=said)
+
+
 def _costs(notes: Iterable[Note]) -> Iterator[Cost]:
     """Each rule once, by its worst note; the notes begin with the worst."""
     seen: set[str] = set()
     for note in notes:
         prices = _GENERIC_PRICES if note.rule.startswith(_GENERIC) else PRICES
-        if prices[note.level] and note.rule not in seen:
+        if note.rule != NOT_JUDGED and prices[note.level] and note.rule not in seen:
             seen.add(note.rule)
             yield Cost(prices[note.level], note.rule, note.level, note.summary)
 

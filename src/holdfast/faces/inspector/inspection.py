@@ -6,7 +6,8 @@ Owns: how much of it one request may have, and how many may be at work at once i
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -15,6 +16,7 @@ from msgspec import UNSET
 
 from holdfast.faces.inspector.asked import Asked, RefusedError
 from holdfast.inspector.addresses import AddressGuard
+from holdfast.inspector.budget import Budget, WorkLimits
 from holdfast.inspector.connecting import Resolve, resolve
 from holdfast.inspector.exchange import Exchange, SentRequest
 from holdfast.inspector.fetching import FetchError, FetchLimits, fetch
@@ -23,13 +25,20 @@ from holdfast.inspector.inspecting import inspect
 from holdfast.inspector.reading import ReadingError, read_exchanges
 from holdfast.inspector.showing import Shown
 
-__all__ = ["LIVE_LIMITS", "Inspection"]
+__all__ = ["LIVE_LIMITS", "MOST_REPORTS", "WORK_LIMITS", "Inspection"]
 
 LIVE_LIMITS: Final = FetchLimits(total_s=10.0, most_bytes=1024 * 1024, redirects=5)
 """What one live request may take."""
 
+WORK_LIMITS: Final = WorkLimits(
+    bytes_each=64 * 1024, nodes_each=5_000, bytes_in_all=1024 * 1024, nodes_in_all=20_000, seconds=5.0
+)
+"""What inspecting may take for one request, however many responses it has."""
+
+MOST_REPORTS: Final = 50
+"""Responses that are inspected for one request."""
+
 _AT_WORK: Final = 4
-_MOST_REPORTS: Final = 50
 _REFUSALS: Final = frozenset({207, *range(400, 600)})
 
 
@@ -37,12 +46,20 @@ class Inspection:
     """Safe from any thread. With a `guard` URLs are asked; None: they are not."""
 
     def __init__(
-        self, guard: AddressGuard | None = None, *, look_up: Resolve = resolve, limits: FetchLimits = LIVE_LIMITS
+        self,
+        guard: AddressGuard | None = None,
+        *,
+        look_up: Resolve = resolve,
+        limits: FetchLimits = LIVE_LIMITS,
+        work: WorkLimits = WORK_LIMITS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`look_up` tells the addresses of a host."""
+        """`look_up` tells the addresses of a host, `clock` the seconds that `work` is measured in."""
         self._guard = guard
         self._look_up = look_up
         self._limits = limits
+        self._work = work
+        self._clock = clock
         self._live = threading.BoundedSemaphore(_AT_WORK)
         self._read = threading.BoundedSemaphore(_AT_WORK)
 
@@ -61,11 +78,12 @@ class Inspection:
             source = "the text" if asked.har is UNSET else "the HAR file"
             with _place(self._read):
                 exchanges = _read(asked)
-        if len(exchanges) > _MOST_REPORTS:
-            said = f"There are {len(exchanges)} responses; at most {_MOST_REPORTS} are inspected at once. `holdfast inspect` takes more."
+        if len(exchanges) > MOST_REPORTS:
+            said = f"There are {len(exchanges)} responses; at most {MOST_REPORTS} are inspected at once. `holdfast inspect` takes more."
             raise RefusedError(422, said)
         with _place(self._read):
-            return [Shown(source, inspect(exchange)) for exchange in exchanges]
+            budget = Budget(self._work, clock=self._clock)
+            return [Shown(source, inspect(exchange, budget=budget)) for exchange in exchanges]
 
     def _asked(self, asked: Asked, url: str) -> list[Exchange]:
         if self._guard is None:
