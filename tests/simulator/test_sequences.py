@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from holdfast.faces.simulator.options import Draw, Sequence, parse_pattern
+from holdfast.access.unknown import Lack, UnknownAnswer, answer_unknown
+from holdfast.clock import Clock
+from holdfast.core.access import Grant, Principal, Role
+from holdfast.faces.simulator.face import SimulatorFace, SimulatorLimits
+from holdfast.faces.simulator.options import Caps, Draw, Sequence, parse_options, parse_pattern
 from holdfast.faces.simulator.sequences import SequenceStates
+from holdfast.wire.exchange import Headers, Request
 from tests.serving import serving
 from tests.simulator.wire import ask
 
@@ -155,6 +166,84 @@ def test_workers_share_their_states(tmp_path):
 @pytest.mark.parametrize("text", ["423x2,200", "423", "423:0.3,200:0.7;7", "200:1"])
 def test_a_pattern_is_read_as_it_is_written(text):
     assert parse_pattern(text).text == text
+
+
+WEIGHTS = st.one_of(
+    st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6})?", fullmatch=True),
+    st.sampled_from(["0.00001", "0.000001", "999999.999999", "123456.7", "0", "1.10"]),
+)
+SEEDS = st.none() | st.from_regex(r"[A-Za-z0-9._~-]{1,64}", fullmatch=True)
+
+
+@given(st.lists(st.tuples(st.integers(100, 599), WEIGHTS), min_size=1, max_size=5), SEEDS)
+def test_any_draw_that_can_be_asked_for_reads_back_the_same(chances, seed):
+    assume(any(float(weight) for _, weight in chances))
+    query = urlencode(
+        {
+            "random": ",".join(f"{code}:{weight}" for code, weight in chances),
+            **({} if seed is None else {"seed": seed}),
+        }
+    )
+    pattern = parse_options(query, Headers(), Caps(delay_s=1, size_bytes=1), wall_now=datetime.now(UTC)).pattern
+    assert pattern is not None
+    assert parse_pattern(pattern.text) == pattern
+
+
+@given(st.lists(st.tuples(st.integers(100, 599), st.integers(1, 10_000)), min_size=1, max_size=5))
+def test_any_sequence_reads_back_the_same(steps):
+    assert parse_pattern(Sequence(tuple(steps)).text) == Sequence(tuple(steps))
+
+
+def test_a_small_weight_is_told_of_as_any(asked):
+    assert statuses(asked, "random=423:0.00001,200:1&seed=a&key=small", 1) == [200]
+    state = asked("/api/status/sequences/small")
+    assert state.head.status == 200
+    assert state.json["pattern"] == "423:0.00001,200:1;a"
+    assert state.json in asked("/api/status/sequences").json["sequences"]
+
+
+def test_a_state_that_cannot_be_read_hides_no_other():
+    states = SequenceStates(None, most=10)
+    try:
+        states.take_turn("ada", "good", "423,200")
+        states.take_turn("ada", "bad", "423:1e-05,200:1;a")
+        face = SimulatorFace(states, limits=SimulatorLimits(), clock=Clock(), unknown=_nobody_is_unknown)
+        answer = face(Request("GET", "/api/status/sequences", Headers(), Principal("ada", (Grant(Role.READER),))))
+        assert answer.status == 200
+        listed = json.loads(cast("bytes", answer.body))["sequences"]
+        assert [(state["key"], state["next"]) for state in listed] == [("bad", None), ("good", 200)]
+    finally:
+        states.close()
+
+
+ESCAPED = ["l%6Fck=zz", "%6cock=zz", "%6Coc%6B=zz", "a=b&%73eq=423", "se%65d=1&random=200:1", "seq", "lock="]
+
+
+@pytest.mark.parametrize("query", [*ESCAPED, "lock=zz", "seq=423,200", "random=200:1&seed=a"])
+def test_what_is_kept_is_no_brief_work_however_its_option_is_written(query):
+    """What is brief is done on the event loop, where nothing may be stored or waited for."""
+    assert not is_brief("/api/status/423", query)
+
+
+def test_where_nothing_is_kept_it_is_brief():
+    assert is_brief("/api/status/405", "header=Allow:%20GET,+PUT&body=xml&random=200:1")
+    assert not is_brief("/api/status/locks", "")
+    assert not is_brief("/api/status/sequences/a", "")
+    for name in (b"x-simulate-lock", b"x-simulate-seq", b"x-simulate-seed"):
+        assert not is_brief("/api/status/423", "", (name, b"a"))
+
+
+def is_brief(target: str, query: str, *fields: tuple[bytes, bytes]) -> bool:
+    states = SequenceStates(None, most=1)
+    try:
+        face = SimulatorFace(states, limits=SimulatorLimits(), clock=Clock(), unknown=_nobody_is_unknown)
+        return face.is_brief(Request("GET", target, Headers(fields), None, query=query))
+    finally:
+        states.close()
+
+
+def _nobody_is_unknown(_request: Request) -> UnknownAnswer:
+    return answer_unknown(Lack.NOTHING_SENT)
 
 
 def test_a_sequence_counts_each_status_as_often_as_it_says():

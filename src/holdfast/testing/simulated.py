@@ -54,7 +54,7 @@ class SimulatedServer:
         self._numbers = itertools.count(1)
 
     def url(self, code: int = 200, *, key: str | None = None, **options: str | float | Iterable[str]) -> str:
-        """The URL that answers with `code`, as the options ask: `seq="423x2,200"`, `retry_after=3`, `header=["A: b"]`.
+        """The URL that answers with `code`, as the options ask: `seq="423x2,200"`, `retry_after=3`, `header=["X-A: b"]`.
 
         They are those of the simulator; `for_` stands for `for`. A sequence without a key has one of its own for each
         call, so that no test goes on where another has left it.

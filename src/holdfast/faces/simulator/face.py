@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -22,6 +23,7 @@ from holdfast.faces.simulator.bodies import BARE_POLICY, WEBDAV_METHODS, encode_
 from holdfast.faces.simulator.diagnosis import Turn, body_bytes
 from holdfast.faces.simulator.lock_options import LOCK_OPTIONS
 from holdfast.faces.simulator.options import (
+    FIELD_PREFIX,
     OPTIONS,
     Caps,
     Draw,
@@ -46,6 +48,10 @@ _BELOW: Final = f"{MOUNT}/"
 _SEQUENCES: Final = f"{MOUNT}/sequences"
 LOCKS: Final = f"{MOUNT}/locks"
 """Where real locks are looked at and managed, each at its key below."""
+
+_KEPT: Final = frozenset({"seq", "seed", "lock"})
+"""The options whose answer depends on what is kept: on a state, or a lock."""
+_KEPT_FIELDS: Final = tuple(FIELD_PREFIX + name.encode() for name in sorted(_KEPT))
 
 _READS: Final = frozenset({"GET", "HEAD"})
 _CODES: Final = f"a code of three digits, from {FIRST_CODE} to {LAST_CODE}"
@@ -96,12 +102,12 @@ class RealLocks(Protocol):
 
 
 class _Listed(msgspec.Struct, frozen=True):
-    """The state of a sequence as it is shown; `next` is the status of the next request."""
+    """The state of a sequence as it is shown; `next` is the status of the next request, None where it cannot be told."""
 
     key: str
     pattern: str
     turns: int
-    next: int
+    next: int | None
     url: str
 
 
@@ -153,8 +159,9 @@ class SimulatorFace:
         """True where neither a state nor a lock is asked."""
         return not (
             request.target.startswith((_SEQUENCES, LOCKS))
-            or any(name in request.query for name in ("seq=", "seed=", "lock="))
-            or any(name in request.headers for name in (b"x-simulate-seq", b"x-simulate-seed", b"x-simulate-lock"))
+            or any(name in request.headers for name in _KEPT_FIELDS)
+            # Names as they will be read: any letter of one may be escaped.
+            or any(unquote_plus(pair.partition("=")[0]) in _KEPT for pair in request.query.split("&"))
         )
 
     def __call__(self, request: Request) -> Response:
@@ -293,5 +300,8 @@ def own_fields() -> list[tuple[str, str]]:
 
 
 def _listed(state: SequenceState) -> _Listed:
-    following = code_of(parse_pattern(state.pattern), state.turns)
+    try:
+        following = code_of(parse_pattern(state.pattern), state.turns)
+    except OptionError:
+        following = None  # one state that cannot be read hides no other
     return _Listed(state.key, state.pattern, state.turns, following, f"{_SEQUENCES}/{state.key}")

@@ -21,6 +21,7 @@ from holdfast.wire.exchange import Headers
 from holdfast.wire.rfc9110 import parse_http_date, render_http_date
 
 __all__ = [
+    "FIELD_PREFIX",
     "OPTIONS",
     "BodyForm",
     "Caps",
@@ -153,8 +154,8 @@ class Draw(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """As in `423:0.3,200:0.7`, with the seed behind a semicolon."""
-        said = ",".join(f"{code}:{weight:g}" for code, weight in self.chances)
+        """As in `423:0.3,200:0.7`, with the seed behind a semicolon; read again, it is the same Draw."""
+        said = ",".join(f"{code}:{_decimal(weight)}" for code, weight in self.chances)
         return said if self.seed is None else f"{said};{self.seed}"
 
     def code_at(self, fraction: float) -> int:
@@ -408,6 +409,11 @@ def _draw(text: str) -> Draw:
     if not any(weight for _, weight in chances):
         raise _no_draw()
     return Draw(tuple(chances))
+
+
+def _decimal(weight: float) -> str:
+    """A weight as it can be read again: no exponent, and all six places that it may have."""
+    return f"{weight:.6f}".rstrip("0").rstrip(".")
 
 
 def _no_draw() -> OptionError:
