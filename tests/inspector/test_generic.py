@@ -234,3 +234,43 @@ def test_it_never_raises(fields, status, method, body, url):
 
 def test_xml_of_webdav_is_what_it_says():
     assert "CONTENT_TYPE_MISMATCH" not in names(DATE, XML, body=b'<?xml version="1.0"?><D:error xmlns:D="DAV:"/>')
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Link", "a," * 4096)],
+        [("Link", "a," * 400)],
+        [("Link", "<a>"), ("link", "x" * 1100)],
+        [("Link", "<a>")] * 300,
+    ],
+)
+def test_a_field_that_would_take_long_is_not_put_to_httplint_and_its_absence_is_told(
+    monkeypatch: pytest.MonkeyPatch, fields: list[tuple[str, str]]
+):
+    fed: list[tuple[bytes, bytes]] = []
+    feed = HttpResponseLinter.process_headers
+
+    def watched(self: HttpResponseLinter, lines: list[tuple[bytes, bytes]]) -> None:
+        fed.extend(lines)
+        feed(self, lines)
+
+    monkeypatch.setattr(HttpResponseLinter, "process_headers", watched)
+    found = notes(DATE, *fields, ("X-Other", "1"), status=423)
+    assert [name for name, _ in fed] == [b"Date", b"X-Other"]
+    [note] = [one for one in found if one.rule == "httplint:LEFT_OUT"]
+    assert note.summary == "These fields are too long for httplint, and were not put to it: Link"
+    assert note.level is Level.INFO
+
+
+def test_all_fields_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch):
+    fed: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr(HttpResponseLinter, "process_headers", lambda _self, lines: fed.extend(lines))
+    [note] = [one for one in notes(*((f"X-{at}", "a" * 1000) for at in range(60))) if one.rule.endswith("LEFT_OUT")]
+    assert 12 <= len(fed) <= 16
+    assert "X-30" in note.summary
+    assert note.summary.endswith(" more")
+
+
+def test_an_answer_with_ordinary_fields_is_put_to_httplint_whole():
+    assert not [one for one in notes(DATE, XML, ("Cache-Control", "no-store")) if one.rule.endswith("LEFT_OUT")]

@@ -8,6 +8,7 @@ installed there are no notes. It does no input or output, and a fault in it cost
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,13 @@ __all__ = ["PASSED_OVER", "generic_notes"]
 _PREFIX: Final = "httplint:"
 _FIELD_SUBJECT: Final = re.compile(r"(?:field-|header-)(.+)|content-type|offset-[0-9]+")
 _MOST_FED: Final = 1024 * 1024
+# httplint's grammars take about a millisecond for each byte of a list of many members.
+_MOST_OF_A_FIELD: Final = 1024
+_MOST_OF_FIELDS: Final = 16 * 1024
+_MOST_MEMBERS_OF_A_FIELD: Final = 100
+_MOST_MEMBERS: Final = 500
+_MOST_NAMES: Final = 20
+_MEMBERS: Final = re.compile(r"[,;\s]")
 _MAX_SUMMARY: Final = 600
 _MAX_LINE: Final = 2000
 _PIECE: Final = 64 * 1024
@@ -148,6 +156,10 @@ def generic_notes(inspected: Inspected, *, everything: bool = False) -> list[Not
 def _notes(
     inspected: Inspected, request_linter: type[HttpRequestLinter], response_linter: type[HttpResponseLinter]
 ) -> Iterator[Note]:
+    asked_fields, unread = _readable(() if inspected.request is None else inspected.request.fields)
+    answer_fields, too_long = _readable(inspected.response.fields)
+    if names := [*(f"the request's {name}" for name in unread), *too_long]:
+        yield _unread(names)
     received_at = inspected.exchange.received_at
     start_time = None if received_at is None else received_at.timestamp()
     request, response = inspected.request, inspected.response
@@ -155,15 +167,48 @@ def _notes(
     asked = None
     if request is not None and request.url:
         asked = request_linter(start_time=start_time, no_content=not request.body)
-        _feed_request(asked, request)
+        _feed_request(asked, request, asked_fields)
         answer.request = asked
         asked.response = answer
         asked.base_uri = answer.base_uri = request.url
         answer.is_head_response = request.method == "HEAD"
-    _feed_response(answer, response)
+    _feed_response(answer, response, answer_fields)
     if asked is not None and request is not None:
-        yield from _plain(asked.notes, request.fields, _of_request, "request ")
-    yield from _plain(answer.notes, response.fields, _of_response, "")
+        yield from _plain(asked.notes, asked_fields, _of_request, "request ")
+    yield from _plain(answer.notes, answer_fields, _of_response, "")
+
+
+def _readable(fields: Iterable[FieldLine]) -> tuple[list[FieldLine], list[str]]:
+    """The fields that are short enough, all lines of one or none; and the names of the others."""
+    names: dict[str, str] = {}
+    lengths: Counter[str] = Counter()
+    members: Counter[str] = Counter()
+    lines = list(fields)
+    for name, value in lines:
+        key = name.lower()
+        names.setdefault(key, name)
+        lengths[key] += len(name) + len(value)
+        members[key] += 1 + (len(_MEMBERS.findall(value)) if lengths[key] <= _MOST_OF_A_FIELD else 0)
+    room, member_room = _MOST_OF_FIELDS, _MOST_MEMBERS
+    unread: dict[str, str] = {}
+    for key, name in names.items():
+        is_short = lengths[key] <= min(_MOST_OF_A_FIELD, room)
+        if is_short and members[key] <= min(_MOST_MEMBERS_OF_A_FIELD, member_room):
+            room -= lengths[key]
+            member_room -= members[key]
+        else:
+            unread[key] = name
+    return [line for line in lines if line[0].lower() not in unread], list(unread.values())
+
+
+def _unread(names: list[str]) -> Note:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    shown = ", ".join(clean(name, 60) for name in names[:_MOST_NAMES])
+    return Note(
+        rule=f"{_PREFIX}LEFT_OUT",
+        level=Level.INFO,
+        summary=f"These fields are too long for httplint, and were not put to it: {shown}{more}",
+    )
 
 
 def _of_request(level: Level) -> Level:
@@ -183,20 +228,20 @@ def _is_passed_over(note: Note, *, has_age: bool) -> bool:
     return name in PASSED_OVER or (note.subject.lower() in _OWN_FIELDS and name in _OF_FORM)
 
 
-def _feed_request(linter: HttpRequestLinter, request: SentRequest) -> None:
+def _feed_request(linter: HttpRequestLinter, request: SentRequest, fields: list[FieldLine]) -> None:
     linter.process_request_topline(
         request.method.encode("latin-1", "replace"), request.url.encode(), request.version.encode()
     )
-    linter.process_headers(_lines(request.fields))
+    linter.process_headers(_lines(fields))
     _feed(linter.feed_content, request.body)
     linter.finish_content(complete=True)
 
 
-def _feed_response(linter: HttpResponseLinter, response: ReceivedResponse) -> None:
+def _feed_response(linter: HttpResponseLinter, response: ReceivedResponse, fields: list[FieldLine]) -> None:
     linter.process_response_topline(
         response.version.encode(), b"%d" % response.status, response.reason.encode("latin-1", "replace")
     )
-    linter.process_headers(_lines(response.fields))
+    linter.process_headers(_lines(fields))
     if not linter.is_head_response:
         _feed(linter.feed_content, response.body)
     linter.finish_content(complete=response.body_is_whole and len(response.body) <= _MOST_FED)
