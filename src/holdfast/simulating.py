@@ -157,7 +157,14 @@ class Simulation:
             most_readers=limits.streams,
             longest=timedelta(seconds=limits.stream_s),
         )
-        locks = SimulatedLocks(self.registry, line, self.store, self.store.clock, most=limits.simulated_locks)
+        locks = SimulatedLocks(
+            self.registry,
+            line,
+            self.store,
+            self.store.clock,
+            most=limits.simulated_locks,
+            is_open_to_pages=True,
+        )
         self.simulator = SimulatorFace(
             self.sequences, limits=limits.answer, clock=self.store.clock, unknown=_unknown, locks=locks
         )

@@ -16,6 +16,7 @@ import pytest
 
 from holdfast.core.access import Grant, Role
 from holdfast.core.paths import ResourcePath
+from holdfast.testing.simulated import simulating
 from tests.serving import Answer, Client, Served, serving
 from tests.simulator.wire import ask
 
@@ -440,14 +441,85 @@ def test_with_users_the_holder_is_nobody_of_them_and_roles_count(tmp_path):
         assert body(broken)["ended"]["by"] == "ada"
 
 
-def test_scripts_of_other_sites_may_read_and_manage(served):
-    preflight = ask(
-        served.port,
-        f"{LOCKS}/a",
-        "OPTIONS",
-        headers={"Origin": "http://a.example", "Access-Control-Request-Method": "PUT"},
-    )
-    assert preflight.head.status == 204
-    assert "PUT" in preflight.head["Access-Control-Allow-Methods"]
-    for target in (LOCKS, url("a"), f"{LOCKS}/a"):
-        assert ask(served.port, target).head["Access-Control-Allow-Origin"] == "*"
+# -- pages of other sites -----------------------------------------------------------------------------
+
+FOREIGN = [
+    {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", FOREIGN)
+def test_a_page_of_another_site_begins_and_changes_no_lock(served, client, fields):
+    for target in (url("evil"), "/api/status/423?l%6Fck=evil"):
+        refused = client.request("GET", target, headers=fields)
+        assert refused.status == 403
+        assert "another site" in body(refused)["detail"]
+        assert refused.headers["X-Simulated"] is None
+    assert client.request("GET", "/api/status/423", headers={"X-Simulate-Lock": "evil", **fields}).status == 403
+    assert client.request("POST", url("evil"), b"", headers=fields).status == 403
+    assert client.request("PUT", f"{LOCKS}/evil", b"", headers=fields).status == 403
+    assert client.get(f"{LOCKS}/evil").status == 404
+    client.get(url("mine", "&for=1h"))
+    for method, target in (
+        ("POST", f"{LOCKS}/mine/break"),
+        ("DELETE", f"{LOCKS}/mine"),
+        ("PUT", f"{LOCKS}/mine?for=2s"),
+    ):
+        assert client.request(method, target, b"", headers=fields).status == 403
+    state = body(client.get(f"{LOCKS}/mine"))
+    assert (state["state"], state["expires_in"]) == ("held", 3600)
+    assert client.request("GET", "/api/status/423", headers=fields).status == 423
+
+
+def test_own_pages_programs_and_typed_addresses_do(served, client):
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": served.url}
+    for number, fields in enumerate(({}, own, {"Origin": served.url}, {"Sec-Fetch-Site": "none"})):
+        assert client.request("GET", url(f"k{number}"), headers=fields).status == 423
+        assert client.request("PUT", f"{LOCKS}/k{number}", b"", headers=fields).status == 200
+        assert client.request("DELETE", f"{LOCKS}/k{number}", headers=fields).status == 204
+
+
+def test_with_users_it_is_the_same(tmp_path):
+    with serving(tmp_path, users={"ada": Role.WRITER}) as served:
+        ada = served.as_("ada")
+        assert ada.request("GET", url("a"), headers={"Sec-Fetch-Site": "cross-site"}).status == 403
+        assert ada.get(f"{LOCKS}/a").status == 404
+
+
+def test_no_script_of_another_site_reads_what_locks_a_server_has(served, client):
+    lock = acquire(client, "/simulated/theirs", reason="secret")
+    client.get(url("a"))
+    for method, target in (
+        ("GET", url("a")), ("GET", url("theirs")), ("GET", LOCKS), ("GET", f"{LOCKS}/a"), ("PUT", f"{LOCKS}/theirs"),
+        ("DELETE", f"{LOCKS}/a"), ("GET", url("a")),
+    ):  # fmt: skip
+        answer = client.request(method, target)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")], (method, target)
+    for fields in FOREIGN:
+        for target in (LOCKS, f"{LOCKS}/a", f"{LOCKS}/theirs"):
+            assert client.request("GET", target, headers=fields).headers["Access-Control-Allow-Origin"] is None
+        assert lock["id"].encode() not in client.request("GET", url("theirs"), headers=fields).body
+    assert client.get("/api/status/423")["Access-Control-Allow-Origin"] == "*"
+
+
+def test_pages_of_any_site_try_the_locks_of_a_simulator_that_has_no_others():
+    foreign = {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site"}
+    with simulating() as server:
+        port = int(server.base_url.rpartition(":")[2])
+        preflight = ask(port, f"{LOCKS}/a", "OPTIONS", headers={**foreign, "Access-Control-Request-Method": "PUT"})
+        assert preflight.head.status == 204
+        assert "PUT" in preflight.head["Access-Control-Allow-Methods"]
+        for method, target, status in (
+            ("GET", url("a"), 423), ("GET", LOCKS, 200), ("GET", f"{LOCKS}/a", 200), ("PUT", f"{LOCKS}/a", 200),
+            ("POST", f"{LOCKS}/a/break", 200), ("GET", url("a"), 200),
+        ):  # fmt: skip
+            seen = ask(port, target, method, headers=foreign)
+            assert seen.head.status == status
+            assert seen.head["Access-Control-Allow-Origin"] == "*"
+        sent = b'{"resource": "/simulated/theirs", "ttl": 60}'
+        assert ask(port, "/api/locks", "POST", sent, {"Content-Type": "application/json"}).head.status == 201
+        for method, target in (("GET", url("theirs")), ("PUT", f"{LOCKS}/theirs")):
+            told = ask(port, target, method, headers=foreign).head
+            assert told.status == 423
+            assert "access-control-allow-origin" not in told

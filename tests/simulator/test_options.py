@@ -179,6 +179,32 @@ def test_options_in_fields_do_as_those_in_the_query_which_win(asked):
     assert both["Retry-After"] == "3"
 
 
+@pytest.mark.parametrize("chosen", ["", "?header=Vary:+Origin", "?omit=Vary", "?header=Vary:&header=Vary:+Origin"])
+def test_a_cache_cannot_give_what_fields_asked_for_to_those_who_sent_none(asked, chosen):
+    sent = {
+        "X-Simulate-Header-Cache-Control": "public, max-age=600",
+        "X-Simulate-Random": "500:1",
+        "X-Simulate-Body": "text",
+    }
+    head = asked(f"/api/status/200{chosen}", headers=sent).head
+    assert (head.status, head["Cache-Control"]) == (500, "public, max-age=600")
+    assert "vary" not in head.repeated
+    varied = head["Vary"].split(", ")
+    assert set(sent) <= set(varied)
+    assert "" not in varied
+    assert ("Origin" in varied) == ("Origin" in chosen)
+    assert ("Accept" in varied) == (not chosen)
+
+
+def test_fields_that_choose_vary_are_themselves_in_it(asked):
+    for sent in ({"X-Simulate-Header-Vary": "Origin"}, {"X-Simulate-Omit": "Vary"}):
+        assert set(sent) <= set(asked("/api/status/200", headers=sent).head["Vary"].split(", "))
+    with_lock = asked("/api/status/423", headers={"X-Simulate-Lock": "varied"}).head
+    assert with_lock["Vary"] == "Accept, X-Simulate-Lock"
+    assert asked("/api/status/200?body=text").head["Vary"] == "Accept"
+    assert "Vary" not in asked("/api/status/200?omit=Vary").head
+
+
 REFUSED = [
     "delay=fast", "delay=-1", "delay=", "delay=6", "delay=99999999", "delay=1e3", "delay=3&body_delay=3", "delay=nan",
     "dribble=6s", "body_delay=5001ms", "delay=1&delay=2",

@@ -17,7 +17,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.faces.simulator.bodies import choose_form, content_type, policy, render
 from holdfast.faces.simulator.content import Content
 from holdfast.faces.simulator.diagnosis import Diagnosis, LockSeen, Turn, see_request, see_status
-from holdfast.faces.simulator.options import BodyForm, Fault, Options
+from holdfast.faces.simulator.options import FIELD_PREFIX, BodyForm, Fault, Options
 from holdfast.faces.simulator.required import (
     DEFAULT_RETRY_S,
     LANDING,
@@ -68,12 +68,13 @@ class Moment(msgspec.Struct, frozen=True):
 class Real(msgspec.Struct, frozen=True):
     """A real lock in the place of an invented one: `locked` is what a 423 says of it, None once it is gone.
 
-    `fields` are more fields of the answer.
+    `fields` are more fields of the answer; `is_shared`: scripts of other sites may read it.
     """
 
     seen: LockSeen
     locked: LockedAnswer | None
     fields: tuple[tuple[str, str], ...] = ()
+    is_shared: bool = False
 
 
 def cross_origin_fields(further: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -111,11 +112,12 @@ def simulate(
         (MARK, _mark(code, turn, real)),
         ("X-Content-Type-Options", "nosniff"),
         ("Content-Security-Policy", policy(code, form)),
-        *cross_origin_fields(tuple(name for name, _ in options.fields)),
     ]
+    if real is None or real.is_shared:
+        fields += cross_origin_fields(tuple(name for name, _ in options.fields))
     if code == 101:
         fields.append(("Upgrade", protocol_of(request)))
-    fields = _chosen(fields, options)
+    fields = _varied(_chosen(fields, options), request)
     interim = Interim(code, interim_fields(code)) if info.is_interim else None
     return _perform(Response(final, fields), content, options, interim)
 
@@ -209,6 +211,19 @@ def _chosen(fields: list[tuple[str, str]], options: Options) -> list[tuple[str, 
             left_out.add("retry-after")
             chosen += [] if value is None else [("Retry-After", value)]
     return [*(field for field in fields if field[0].lower() not in left_out), *chosen]
+
+
+def _varied(fields: list[tuple[str, str]], request: Request) -> list[tuple[str, str]]:
+    """`fields` with the X-Simulate-* fields of the request in Vary, whatever it chose or left out.
+
+    Else a cache that was told to keep this answer would give it to those who sent none of them (RFC 9110 section 12.5.5).
+    """
+    used = sorted(name.decode("latin-1") for name in request.headers.fields if name.startswith(FIELD_PREFIX))
+    if not used:
+        return fields
+    chosen = [value for name, value in fields if name.lower() == "vary" and value]
+    others = [field for field in fields if field[0].lower() != "vary"]
+    return [*others, ("Vary", ", ".join([*chosen, *(name.title() for name in used)]))]
 
 
 def _perform(response: Response, content: Content, options: Options, interim: Interim | None) -> Response:

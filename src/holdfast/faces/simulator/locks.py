@@ -32,6 +32,7 @@ from holdfast.faces.simulator.face import LOCKS, own_fields, refusal, say
 from holdfast.faces.simulator.lock_options import KEY, LOCK_OPTIONS, Terms, check_together, read_asked, read_terms
 from holdfast.faces.simulator.lock_shown import Shown, ended_sentence, show
 from holdfast.faces.simulator.options import Caps, OptionError, Options, parse_options
+from holdfast.faces.simulator.sharing import for_own_pages, is_of_other_page, unshared
 from holdfast.live.line import GivenUpError, WaitingLine
 from holdfast.registry import BreakOrder, Filter, Found, Granted, LockRegistry, Renewal
 from holdfast.service import AcquireRequest, Claim, Queued, Stay
@@ -90,11 +91,20 @@ class SimulatedLocks:
     options: Mapping[str, str] = LOCK_OPTIONS
 
     def __init__(
-        self, registry: LockRegistry, line: WaitingLine, store: Store, clock: Clock, *, most: int, prefix: str = ""
+        self,
+        registry: LockRegistry,
+        line: WaitingLine,
+        store: Store,
+        clock: Clock,
+        *,
+        most: int,
+        prefix: str = "",
+        is_open_to_pages: bool = False,
     ) -> None:
         """Keep up to `most` locks at once, in the store of `registry`.
 
         `prefix` begins the names of their holders, so that none is a user's; a server without users needs none.
+        `is_open_to_pages`: pages of other sites may begin, change and read these locks too; for a store of trials only.
         """
         self._registry = registry
         self._line = line
@@ -102,11 +112,14 @@ class SimulatedLocks:
         self._clock = clock
         self._most = most
         self._prefix = prefix
+        self._is_open_to_pages = is_open_to_pages
 
     # -- the simulated answer -------------------------------------------------------------------------
 
     def answer(self, code: int, request: Request, principal: Principal, options: Options, body: bytes) -> Response:
         """423 while the lock is held, 200 once it has ended; the first request begins it. Raises OptionError, StoreError."""
+        if self._keeps_off(request):
+            return for_own_pages()
         key, terms = read_asked(options)
         check_together(code, options)
         resource = _resource(key)
@@ -142,11 +155,14 @@ class SimulatedLocks:
         state = f"{LOCKS}/{key}"
         if not stand.is_held:
             ended = UNSET if stand.ended is None else ended_sentence(stand.ended, moment)
-            real = Real(LockSeen(key, held=False, state=state, ended=ended), None, applied)
+            real = Real(
+                LockSeen(key, held=False, state=state, ended=ended), None, applied, is_shared=self._is_open_to_pages
+            )
             return simulate(200, request, body, options, moment=moment, real=real)
         condition = Condition.NO_CONFLICTING_LOCK if request.method == "LOCK" else Condition.LOCK_TOKEN_SUBMITTED
         locked = self._locked(key, stand, condition, moment)
-        real = Real(LockSeen(key, held=bool(stand.held), state=state), locked, applied)
+        is_shared = self._is_open_to_pages and self._are_ours(key, stand)
+        real = Real(LockSeen(key, held=bool(stand.held), state=state), locked, applied, is_shared=is_shared)
         response = simulate(423, request, body, options, moment=moment, real=real)
         response.awaits_sync = stand.is_new
         return response
@@ -275,6 +291,12 @@ class SimulatedLocks:
         match = _LOCK_ID.fullmatch(lock_id)
         return match is not None and match[1] == key and root == _resource(key) and holder.startswith(self._prefix)
 
+    def _are_ours(self, key: str, stand: _Stand) -> bool:
+        return all(self._is_ours(key, lock.id, lock.root, lock.principal) for lock in stand.locks)
+
+    def _keeps_off(self, request: Request) -> bool:
+        return not self._is_open_to_pages and is_of_other_page(request)
+
     def _own(self, key: str, held: tuple[Found, ...]) -> Found | None:
         """Of these locks the simulated one."""
         return next((one for one in held if self._is_ours(key, one.lock.id, one.lock.root, one.lock.principal)), None)
@@ -283,6 +305,12 @@ class SimulatedLocks:
 
     def manage(self, request: Request, principal: Principal, key: str | None) -> Response:
         """List, show, refresh or begin anew (PUT), release (DELETE), break (POST). Raises OptionError, StoreError."""
+        if request.method not in {"GET", "HEAD"} and self._keeps_off(request):
+            return for_own_pages()
+        response = self._manage(request, principal, key)
+        return response if self._is_open_to_pages else unshared(response)
+
+    def _manage(self, request: Request, principal: Principal, key: str | None) -> Response:
         if key is None:
             return self._list(request, principal)
         name, slash, verb = key.partition("/")
@@ -382,7 +410,7 @@ class SimulatedLocks:
         own = own_fields()
         names = {name for name, _ in own}
         response.headers = [*(field for field in response.headers if field[0] not in names), *own]
-        return response
+        return unshared(response)
 
     def _show(self, key: str, found: Found | Event, now: datetime) -> Shown:
         if isinstance(found, Event):
