@@ -44,3 +44,25 @@ def test_other_statuses_are_left_alone_unless_asked_for(row: Row):
 )
 def test_what_does_not_say_locked_is_none_even_when_conflicts_are_asked_for(status, body):
     assert read_locked((status, {}, body, "https://any.example/a"), conflicts=True) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"locks": []}',
+        b'{"locks": [{"root": "/a"}]}',
+        b'{"locks": [{"holder": "ada"}]}',
+        b'{"locks": [{"holder": {"name": 7.5}, "root": 1, "since": {}, "expires_at": []}, 3, null]}',
+        b'{"locks": {"holder": "ada", "root": "/a"}}',
+        b'{"locks": "ada"}',
+    ],
+)
+def test_a_list_that_names_no_holder_and_lock_is_no_proof_of_a_lock(body: bytes):
+    assert read_locked((409, {}, body, "https://any.example/a"), conflicts=True) is None
+
+
+def test_a_listed_lock_of_another_server_is_never_the_resource():
+    body = b'{"locks": [{"root": "https://elsewhere.example/a", "holder": "ada"}]}'
+    details = read_locked((423, {}, body, "https://any.example/a"))
+    assert details is not None
+    assert (details.holder, details.resource) == ("ada", "/a")

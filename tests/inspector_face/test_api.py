@@ -277,3 +277,14 @@ def test_the_time_for_one_request_is_one_for_all_its_responses():
     assert judged[0]
     assert not judged[-1]
     assert judged == sorted(judged, reverse=True)
+
+
+def test_the_simulators_own_423_is_understood_in_each_form(asking: Served):
+    for accept in ("application/json", "application/problem+json", "application/xml"):
+        answer = asking.anonymous.request("GET", "/api/status/423", Accept=accept)
+        head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+        text = f"HTTP/1.1 423 Locked\r\n{head}\r\n{answer.body.decode()}"
+        [report] = reports(post(asking.anonymous, {"response": text, "method": "PUT"}))
+        rules = {note["rule"] for note in report["notes"]}
+        assert "S07" not in rules, accept
+        assert {"G01", "G03"} <= rules, accept

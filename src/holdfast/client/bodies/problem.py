@@ -12,7 +12,17 @@ from typing import Final
 from holdfast.client.bodies.coded import lock_described
 from holdfast.client.bodies.found import MAX_LOCKS, Asked, Found
 from holdfast.client.bodies.prose import Told, is_said_to_be_locked, told
-from holdfast.client.bodies.values import MAX_RETRY_AFTER, JsonObject, seconds, text, words
+from holdfast.client.bodies.values import (
+    MAX_RETRY_AFTER,
+    JsonObject,
+    count,
+    instant,
+    json_list,
+    json_object,
+    seconds,
+    text,
+    words,
+)
 from holdfast.client.details import KnownLock, LockedKind
 from holdfast.wire.problem_json import LOCKED_TYPE, LockDescription, parse_locked_problem
 
@@ -56,18 +66,21 @@ def read_holdfast(value: JsonObject, asked: Asked) -> Found | None:
 
 
 def read_problem(value: JsonObject, asked: Asked) -> Found | None:
-    """Anybody's problem details: the type tells, or the words do, as in Kestra's `held until ... by USER '...'`."""
+    """Anybody's problem details: the type tells, or the words do, as in Kestra's `held until ... by USER '...'`.
+
+    Where it is plain JSON, the locks that it lists as Holdfast does are read (`locks`, each with its `holder`).
+    """
     kind = value.get("type")
     if not isinstance(kind, str) or not ("title" in value or "detail" in value or "status" in value):
-        return None
+        return _read_listed(value, asked)
     if not _URI.match(kind) and "problem+json" not in asked.headers.get("content-type", ""):
-        return None
+        return _read_listed(value, asked)
     title, detail = words(value.get("title")), words(value.get("detail"))
     code = text(kind.rstrip("/").replace(":", "/").replace("#", "/").rpartition("/")[2])
     named = "".join(letter for letter in code.lower() if letter.isalnum()) in _TYPES
     facts = told(detail) if detail else told(title)
     described = lock_described(value, asked)
-    locks = (described,) if described is not None else ()
+    locks = _listed(value, asked) or ((described,) if described is not None else ())
     if not locks and facts != Told():
         locks = (asked.lock(holder=facts.holder, since=facts.since, until=facts.until),)
     certain = named or is_said_to_be_locked(detail) or is_said_to_be_locked(title)
@@ -82,6 +95,54 @@ def read_problem(value: JsonObject, asked: Asked) -> Found | None:
         retry_after=_bounded(seconds(value.get("retry_after") or value.get("retryAfter"))),
         is_certain=certain,
     )
+
+
+def _read_listed(value: JsonObject, asked: Asked) -> Found | None:
+    locks = _listed(value, asked)
+    if not locks:
+        return None
+    resource = value.get("resource")
+    root = asked.url(resource) if isinstance(resource, str) else ""
+    return Found(
+        service="json",
+        kind=LockedKind.HELD_BY_OTHER,
+        code="locked",
+        message=words(value.get("detail")) or words(value.get("message")),
+        locks=locks,
+        resource=root or locks[0].url or None,
+        retry_after=_bounded(seconds(value.get("retry_after") or value.get("retryAfter"))),
+        queue_length=count(value.get("queue_length")),
+        position=count(value.get("position")),
+    )
+
+
+def _listed(value: JsonObject, asked: Asked) -> tuple[KnownLock, ...]:
+    """The locks in `locks: [{root, holder, since, expires_at, ...}]`; what has no holder is no lock that is held."""
+    found: list[KnownLock] = []
+    for item in [json_object(one) for one in json_list(value.get("locks"))[:MAX_LOCKS]]:
+        told_of = json_object(item.get("holder"))
+        holder = text(item.get("holder")) or text(told_of.get("name")) or text(told_of.get("owner"))
+        root, about = item.get("root"), item.get("url")
+        if not holder or not item.keys() & {"root", "since", "expires_at"}:
+            continue
+        found.append(
+            asked.lock(
+                url=asked.url(root) if isinstance(root, str) else "",
+                holder=holder,
+                owner=text(told_of.get("owner")),
+                since=instant(item.get("since")),
+                until=instant(item.get("expires_at")),
+                remaining=seconds(item.get("expires_in")),
+                endless="expires_at" in item and item["expires_at"] is None,
+                id=text(item.get("id")),
+                scope=text(item.get("scope")),
+                depth=text(item.get("depth")),
+                reason=words(item.get("reason")),
+                program=text(told_of.get("client")),
+                about=about if isinstance(about, str) else "",
+            )
+        )
+    return tuple(found)
 
 
 def _bounded(span: float | None) -> float | None:
