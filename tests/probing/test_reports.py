@@ -105,3 +105,10 @@ def test_html_is_one_page_that_leads_to_each_finding_and_runs_no_markup_of_a_ser
     inner = {link[1:] for link in reader.links if link and link.startswith("#")}
     assert inner == {"s2-put-locked", "s2-endless-lock", "s2-delete-tree-status", "s2-lock-token-field"}
     assert inner <= reader.targets
+
+
+def test_html_shows_code_as_code_and_no_backticks(reports):
+    noted = msgspec.structs.replace(reports[1], notes=("see `a<b>`",))
+    page = showing.as_html([reports[0], noted])
+    assert "see <code>a&lt;b&gt;</code>" in page
+    assert "`" not in page

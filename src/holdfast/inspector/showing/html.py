@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from holdfast.inspector.showing.marked import words
 from holdfast.inspector.showing.shown import Shown, counted, heading, plain
 
 if TYPE_CHECKING:
     import jinja2
-    from markupsafe import Markup
 
 __all__ = ["as_html"]
 
 _FOLDER: Final = Path(__file__).parent
-_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 def as_html(shown: Sequence[Shown]) -> str:
@@ -43,20 +41,12 @@ def _prepared() -> tuple[jinja2.Template, str, str]:
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["plain"] = plain
-    environment.filters["words"] = _words
+    environment.filters["words"] = words
     environment.tests["web"] = _is_web
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return environment.get_template("report.html"), style, policy
-
-
-def _words(s: str) -> Markup:
-    """Text with its `code` marked; everything else is escaped."""
-    from markupsafe import Markup
-
-    parts = enumerate(_CODE.split(plain(s)))
-    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in parts)
 
 
 def _is_web(value: str) -> bool:

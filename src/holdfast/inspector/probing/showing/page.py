@@ -11,6 +11,7 @@ import jinja2
 from holdfast.inspector.probing.probe import PROBES
 from holdfast.inspector.probing.report import ServerReport
 from holdfast.inspector.probing.showing.text import mark, summary
+from holdfast.inspector.showing.marked import words
 
 __all__ = ["as_html"]
 
@@ -21,6 +22,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["words"] = words
     return environment.from_string(source)
 
 
