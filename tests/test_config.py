@@ -67,3 +67,10 @@ def test_each_setting_is_used(setting):
     package = Path(holdfast.__file__).parent
     sources = [path.read_text() for path in package.rglob("*.py")]
     assert any(f"settings.{setting.name}" in source or f"self.{setting.name}" in source for source in sources)
+
+
+def test_networks_that_are_never_asked_are_networks(tmp_path: Path):
+    settings = Settings(folder=tmp_path, inspect_deny=("9.9.9.0/24", "2a00::/16", "8.8.8.8"))
+    assert [str(one) for one in settings.inspect_denied] == ["9.9.9.0/24", "2a00::/16", "8.8.8.8/32"]
+    with pytest.raises(SettingsError, match="inspect_deny takes networks such as"):
+        Settings(folder=tmp_path, inspect_deny=("9.9.9.9/24",))

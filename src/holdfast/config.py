@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -211,6 +212,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inspect_ports: Annotated[
         tuple[Port, ...], Meta(description="The TCP ports that are asked with `inspect_urls`.")
     ] = (80, 443)
+    inspect_deny: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks and addresses (CIDR) that are never asked with `inspect_urls`, though they are public."
+        ),
+    ] = ()
 
     simulator: Annotated[
         bool, Meta(description="Answer `/api/status`: any status on demand, for whoever may log in; when off: 404.")
@@ -274,12 +281,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if (self.tls_cert is None) != (self.tls_key is None):
             msg = "HTTPS needs both a certificate and its key: give --tls-cert and --tls-key together."
             raise SettingsError(msg)
+        _ = self.inspect_denied
         if not self.min_timeout_s <= self.default_timeout_s <= self.max_timeout_s:
             msg = (
                 "The lock timeouts must rise from min_timeout_s over default_timeout_s to max_timeout_s, "
                 f"but are {self.min_timeout_s}, {self.default_timeout_s} and {self.max_timeout_s} seconds."
             )
             raise SettingsError(msg)
+
+    @property
+    def inspect_denied(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`inspect_deny` as networks. Raises SettingsError for what is none."""
+        try:
+            return tuple(ip_network(text.strip()) for text in self.inspect_deny)
+        except ValueError as error:
+            msg = f"inspect_deny takes networks such as 203.0.113.0/24 or 2001:db8::/32: {error}."
+            raise SettingsError(msg) from error
 
     @property
     def state_folder(self) -> Path:

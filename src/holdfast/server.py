@@ -202,7 +202,8 @@ class Application:
         api = self._make_api(registry, identification)
         dashboard = DashboardFace(identification)
         simulator = self._make_simulator(registry, settings, identification)
-        guard = AddressGuard(frozenset(settings.inspect_ports)) if settings.inspect_urls else None
+        allowed = AddressGuard(frozenset(settings.inspect_ports), settings.inspect_denied)
+        guard = allowed if settings.inspect_urls else None
         inspector = InspectorFace(Inspection(guard), unknown=identification.answer_unknown)
         operations = OperationsFace(
             Readiness(self.store, self.folder, settings.folder),

@@ -7,11 +7,13 @@ import ssl
 import threading
 import time
 from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 import trustme
 
-from holdfast.inspector.addresses import AddressGuard, is_public
+from holdfast.inspector.addresses import AddressGuard, is_public, own_networks, read_routes
 from holdfast.inspector.exchange import Exchange, SentRequest
 from holdfast.inspector.fetching import FetchError, FetchLimits, fetch
 from tests.inspector.misbehaving import Talk, misbehaving, says
@@ -454,3 +456,38 @@ def test_a_public_address_of_this_very_machine_is_refused():
                 SentRequest(url=f"http://h:{server.port}/"), guard=Guard(ports=frozenset({server.port})), look_up=names
             )
     assert not any(server.heard)
+
+
+ROUTES = """\
+Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+eth0	00000000	0100C80B	0003	0	0	0	00000000	0	0	0
+eth0	0000C80B	00000000	0001	0	0	0	00FFFFFF	0	0	0
+eth0	0000010C	0100C80B	0003	0	0	0	0000FFFF	0	0	0
+wg0	00000000	00000000	0001	0	0	0	00000080	0	0	0
+"""
+ROUTES_V6 = """\
+2a000001000200030000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
+20000000000000000000000000000000 03 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001      wg0
+2a010000000000000000000000000000 20 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+2a020000000000000000000000000000 20 00000000000000000000000000000000 00 00000000000000000000000000000000 00000400 00000003 00000000 00000201       lo
+"""
+
+
+def test_the_networks_of_neighbours_are_those_that_no_gateway_leads_to(tmp_path: Path):
+    (tmp_path / "route").write_text(ROUTES)
+    (tmp_path / "ipv6_route").write_text(ROUTES_V6)
+    assert [str(one) for one in read_routes(tmp_path)] == ["11.200.0.0/24", "2a00:1:2:3::/64"]
+    assert read_routes(tmp_path / "absent") == ()
+    assert own_networks() == own_networks()
+
+
+@pytest.mark.parametrize("address", ["11.200.0.7", "::ffff:11.200.0.7", "64:ff9b::bc8:7", "2a00:1:2:3::9", "9.9.9.9"])
+def test_a_public_address_beside_this_machine_or_on_the_list_is_refused(address: str):
+    own = (ip_network("11.200.0.0/24"), ip_network("2a00:1:2:3::/64"))
+    guard = AddressGuard(denied=(ip_network("9.9.0.0/16"),), neighbours=lambda: own)
+    assert AddressGuard(neighbours=tuple).allows(address)
+    assert not guard.allows(address)
+    assert guard.allows("8.8.8.8")
+    assert guard.allows("2a00:1:2:4::9")
+    with pytest.raises(FetchError, match="no host of the public internet"):
+        fetch(SentRequest(url="http://h/"), guard=guard, look_up=Names(h=[address]))
