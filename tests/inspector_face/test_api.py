@@ -288,3 +288,33 @@ def test_the_simulators_own_423_is_understood_in_each_form(asking: Served):
         rules = {note["rule"] for note in report["notes"]}
         assert "S07" not in rules, accept
         assert {"G01", "G03"} <= rules, accept
+
+
+def test_a_look_up_that_does_not_end_keeps_its_place_until_it_does():
+    release, ended = threading.Event(), threading.Semaphore(0)
+
+    def look_up(_host: str, _port: int) -> list[str]:
+        try:
+            release.wait(30)
+            return ["127.0.0.1"]
+        finally:
+            ended.release()
+
+    inspection = Inspection(AddressGuard(), look_up=look_up, limits=FetchLimits(total_s=0.4))
+    statuses: list[int] = []
+    try:
+        for _ in range(5):
+            with pytest.raises(RefusedError) as refused:
+                inspection.inspect(Asked(url="http://h/"))
+            statuses.append(refused.value.status)
+    finally:
+        release.set()
+    assert statuses == [502, 502, 502, 502, 503]
+    for _ in range(4):
+        assert ended.acquire(timeout=20)
+    for _ in range(10_000):  # the threads end a moment after their look-ups
+        with pytest.raises(RefusedError) as refused:
+            inspection.inspect(Asked(url="http://h/"))
+        if refused.value.status == 502:
+            break
+    assert refused.value.status == 502

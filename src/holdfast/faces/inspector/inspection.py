@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -71,8 +71,8 @@ class Inspection:
     def inspect(self, asked: Asked) -> list[Shown]:
         """The reports. Raises RefusedError: 403, 422, 502 where there is no response, 503 where too many are at work."""
         if asked.url is not UNSET:
-            with _place(self._live):
-                exchanges = self._asked(asked, asked.url)
+            with _place(self._live) as place:
+                exchanges = self._asked(asked, asked.url, place)
             source = asked.url
         else:
             source = "the text" if asked.har is UNSET else "the HAR file"
@@ -85,14 +85,24 @@ class Inspection:
             budget = Budget(self._work, clock=self._clock)
             return [Shown(source, inspect(exchange, budget=budget)) for exchange in exchanges]
 
-    def _asked(self, asked: Asked, url: str) -> list[Exchange]:
+    def _asked(self, asked: Asked, url: str, place: _Place) -> list[Exchange]:
         if self._guard is None:
             raise RefusedError(
                 403, "This server asks no URLs (the setting inspect_urls is off). Paste what curl -i shows."
             )
+
+        def look_up(host: str, port: int) -> Sequence[str]:
+            # On a thread that may outlive the request: its end cannot be told to hurry.
+            if not place.join():
+                raise TimeoutError("no time is left")
+            try:
+                return self._look_up(host, port)
+            finally:
+                place.leave()
+
         request = SentRequest(method=asked.method or "GET", url=url, fields=tuple(asked.fields))
         try:
-            found = fetch(request, limits=self._limits, guard=self._guard, follows=asked.follow, look_up=self._look_up)
+            found = fetch(request, limits=self._limits, guard=self._guard, follows=asked.follow, look_up=look_up)
         except FetchError as error:
             raise RefusedError(502, str(error)) from None
         return found if asked.all else found[-1:]
@@ -115,12 +125,39 @@ def _read(asked: Asked) -> list[Exchange]:
     return found if asked.all else found[-1:]
 
 
+class _Place:
+    """One of the places for work: free again once nobody who is in it is left."""
+
+    def __init__(self, places: threading.BoundedSemaphore) -> None:
+        """Taken, for one to begin with."""
+        self._places = places
+        self._changing = threading.Lock()
+        self._inside = 1
+
+    def join(self) -> bool:
+        """Stay too; False where everybody has left already."""
+        with self._changing:
+            if not self._inside:
+                return False
+            self._inside += 1
+            return True
+
+    def leave(self) -> None:
+        """Go; the last one frees the place."""
+        with self._changing:
+            self._inside -= 1
+            is_last = not self._inside
+        if is_last:
+            self._places.release()
+
+
 @contextmanager
-def _place(places: threading.BoundedSemaphore) -> Generator[None]:
+def _place(places: threading.BoundedSemaphore) -> Generator[_Place]:
     """One of the places for work, or a refusal."""
     if not places.acquire(blocking=False):
         raise RefusedError(503, "Too many responses are being inspected at the moment.", ("Retry-After", "2"))
+    place = _Place(places)
     try:
-        yield
+        yield place
     finally:
-        places.release()
+        place.leave()
