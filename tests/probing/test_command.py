@@ -60,7 +60,7 @@ def test_something_bad_is_exit_code_1_and_shown_with_what_was_sent(capsys):
     assert "> PUT /dav/holdfast-probe-" in out
 
 
-@pytest.mark.parametrize(("level", "code"), [("bad", 0), ("warn", 1), ("never", 0)])
+@pytest.mark.parametrize(("level", "code"), [("bad", 0), ("warn", 1), ("info", 1), ("never", 0)])
 def test_a_warning_counts_where_one_says_so(level, code, capsys):
     with served("always 201") as url:
         assert probe(url, *USERS, "--only", "lock-status", "--fail-on", level) == code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.inspector.probing import PROBES, Principal, UnusableServerError, Verdict, chosen, run_probes
+from holdfast.inspector.probing import PROBES, Principal, UnusableServerError, Verdict, chosen, run_probes, showing
 from holdfast.inspector.probing.showing import as_json
 from holdfast.inspector.probing.wire import NoAnswerError
 from tests.probing.wrong_server import USERS, WrongServer
@@ -117,7 +117,14 @@ def test_what_takes_two_principals_is_not_applicable_with_one():
     foreign = [result for result in report.results if result.id.startswith("foreign-")]
     assert len(foreign) == 7
     assert {result.verdict for result in foreign} == {Verdict.NOT_APPLICABLE}
-    assert {result.reason for result in foreign} == {"it takes two principals: give --user a second time"}
+    assert {result.reason for result in foreign} == {
+        "two principals are needed (give --user NAME:PASSWORD a second time)"
+    }
+    told = [line.text for line in showing.text_lines(report) if "principal" in line.text]
+    count = sum("two principals are needed" in result.reason for result in report.results)
+    assert told == [
+        f"{count} probes were left out: two principals are needed (give --user NAME:PASSWORD a second time)."
+    ]
     assert report.count(Verdict.FAILED) == 0
 
 

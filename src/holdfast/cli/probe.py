@@ -65,7 +65,7 @@ def probe(
         Parameter(negative="", show_default=False, help="As text: show what was sent and what came for each finding."),
     ] = False,
     fail_on: Annotated[
-        Literal["bad", "warn", "never"], Parameter(help="From which level on a finding makes the exit code 1.")
+        Literal["bad", "warn", "info", "never"], Parameter(help="From which level on a finding makes the exit code 1.")
     ] = "bad",
     timeout: Annotated[
         int, Parameter(validator=Number(gte=5, lte=3600), help="For how many seconds one server is probed at most.")
@@ -231,7 +231,12 @@ def _exit_code(reports: Sequence[ServerReport], fail_on: str) -> int:
     from holdfast.inspector.notes import Level
     from holdfast.inspector.probing import Verdict
 
-    counted = {"bad": (Level.BAD,), "warn": (Level.BAD, Level.WARN), "never": ()}[fail_on]
+    counted = {
+        "bad": (Level.BAD,),
+        "warn": (Level.BAD, Level.WARN),
+        "info": (Level.BAD, Level.WARN, Level.INFO),
+        "never": (),
+    }[fail_on]
     if any(True for report in reports for level in counted for _ in report.findings(level)):
         return FOUND
     if any(report.leftovers or report.count(Verdict.ERROR) for report in reports):

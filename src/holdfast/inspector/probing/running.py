@@ -134,9 +134,16 @@ class _Run:
             started_at=started_at,
             seconds=round(self.session.pace.now() - began, 2),
             results=tuple(self.results[one.id] for one in self.probes if one.id in self.results),
-            notes=tuple(self.survey.notes),
+            notes=(*self.survey.notes, *self._left_out()),
             leftovers=tuple(self.leftovers),
         )
+
+    def _left_out(self) -> Generator[str]:
+        """What takes two principals, in a sentence, where there are not two."""
+        reason = self.survey.unmet.get(Need.SECOND)
+        found = sum(result.reason == reason for result in self.results.values())
+        if found:
+            yield f"{found} probe{'s were' if found > 1 else ' was'} left out: {reason}."
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -172,7 +179,8 @@ class _Run:
             found.unmet[Need.LOGIN] = "no credentials were given"
         if self.second is None or self.second.name == self.first.name:
             found.second = None
-            found.unmet[Need.SECOND] = "it takes two principals: give --user a second time"
+            times = "a second time" if self.first.name else "twice"
+            found.unmet[Need.SECOND] = f"two principals are needed (give --user NAME:PASSWORD {times})"
         elif Need.LOGIN in found.unmet:
             found.unmet[Need.SECOND] = found.unmet[Need.LOGIN]
         else:
@@ -180,8 +188,6 @@ class _Run:
             if not reply.took_effect:
                 found.second = None
                 found.unmet[Need.SECOND] = f"{self.second.name} cannot write here: PUT was answered {reply.status}"
-        if Need.SECOND in found.unmet:
-            found.notes.append(f"What takes two principals was left out: {found.unmet[Need.SECOND]}.")
 
     # -- meanwhile -----------------------------------------------------------------------------------------------------
 

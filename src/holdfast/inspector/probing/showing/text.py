@@ -39,13 +39,10 @@ def text_lines(report: ServerReport, *, wire: bool = False) -> Iterator[Line]:
     failed = [result for result in report.results if result.verdict is Verdict.FAILED]
     for result in sorted(failed, key=lambda one: _ORDER.get(one.level or Level.INFO, 3)):
         yield from _failed(result, wire=wire)
-    for verdict, word in ((Verdict.ERROR, "error"), (Verdict.NOT_APPLICABLE, "-    ")):
-        for result in report.results:
-            if result.verdict is verdict:
-                yield Line(
-                    f"{word} {result.id}: {clean(result.reason, 300)}",
-                    "dim" if verdict is Verdict.NOT_APPLICABLE else "",
-                )
+    for result in report.results:
+        if result.verdict is Verdict.ERROR:
+            yield Line(f"error {result.id}: {clean(result.reason, 300)}")
+    yield from _left_out(report)
     for sentence in report.leftovers:
         yield Line(f"left behind: {clean(sentence, 300)}", Level.WARN.value)
     for sentence in report.notes:
@@ -71,6 +68,17 @@ def side_by_side(reports: Sequence[ServerReport]) -> list[tuple[str, ...]]:
         if any(word not in {"ok", "-", ""} for word in marks):
             rows.append((probe_id, *marks))
     return rows
+
+
+def _left_out(report: ServerReport) -> Iterator[Line]:
+    """Each reason once, with the probe or how many they are; what a note says is not said again."""
+    reasons: dict[str, list[str]] = {}
+    for result in report.results:
+        if result.verdict is Verdict.NOT_APPLICABLE and not any(result.reason in note for note in report.notes):
+            reasons.setdefault(result.reason, []).append(result.id)
+    for reason, ids in reasons.items():
+        about = ids[0] if len(ids) == 1 else f"{len(ids)} probes"
+        yield Line(f"-     {about}: {clean(reason, 300)}", "dim")
 
 
 def _failed(result: ProbeResult, *, wire: bool) -> Iterator[Line]:
