@@ -105,6 +105,7 @@ def test_brief_text_is_a_line_for_each_note():
 def test_what_could_not_be_judged_is_told():
     text = render(Form.TEXT, [Shown("x", report(generic=Generic.ABSENT, failures=(RuleFailure("L01", "KeyError"),)))])
     assert "need httplint" in text
+    assert "in a checkout: .venv/bin/pip install -e '.[inspector]'" in text
     assert "The rule L01 could not judge this" in text
 
 

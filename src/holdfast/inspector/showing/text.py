@@ -21,6 +21,7 @@ __all__ = ["as_text", "show", "show_rule"]
 
 _STYLES: Final = {Level.BAD: "bold red", Level.WARN: "yellow", Level.INFO: "blue", Level.GOOD: "green"}
 _WIDEST: Final = 110
+_HTTPLINT: Final = "pip install 'holdfast[inspector]'; in a checkout: .venv/bin/pip install -e '.[inspector]'"
 _INDENT: Final = " " * 11
 
 Line = tuple[str, str]
@@ -87,7 +88,7 @@ def _of_one(shown: Shown, width: int | None, *, is_brief: bool) -> Iterator[list
         yield []
     yield [("dim", plain(report.explanation))]
     if report.generic is Generic.ABSENT:
-        yield [("dim", "The generic HTTP notes are left out: they need httplint (pip install 'holdfast[inspector]').")]
+        yield [("dim", f"The generic HTTP notes are left out: they need httplint ({_HTTPLINT}).")]
     for failure in report.failures:
         yield [
             (
