@@ -22,6 +22,7 @@ import pytest
 from holdfast.inspector.exchange import Exchange, ReceivedResponse, SentRequest
 from holdfast.inspector.inspecting import inspect
 from holdfast.inspector.notes import Level
+from tests.docs.conftest import ROOT, blocks
 from tests.serving import Served, serving
 
 ORDER = "/orders/42"
@@ -97,6 +98,25 @@ def standing(place: Path, start: Start) -> Iterator[Desk]:
     place.mkdir(exist_ok=True)
     with serving(place) as server:
         yield Desk(start(server.url), server, start)
+
+
+def page_block(name: str, language: str) -> str:
+    """The one application of a page in docs/frameworks, to be started on a free port by a server of the test's."""
+    [text] = [block.text for block in blocks(ROOT / "docs" / "frameworks" / f"{name}.md") if block.language == language]
+    written = [line for line in text.splitlines() if line.strip(" {}()")]
+    assert len(written) <= 10, "a page takes a newcomer to a 423 in ten lines"
+    return text
+
+
+def refuses_as_the_page_says(application: str, server: Served) -> None:
+    """Free: saved. Locked: a 423 with the holder's reason."""
+    url = f"{application}{ORDER}"
+    assert "saved" in httpx.put(url, timeout=30).text
+    members = {"resource": ORDER, "ttl": 600, "reason": "Price list"}
+    assert httpx.post(f"{server.url}/api/locks", json=members, timeout=30).status_code == 201
+    refused = httpx.put(url, timeout=30)
+    assert refused.status_code == 423
+    assert "Price list" in refused.json()["detail"]
 
 
 class Promises:
