@@ -117,6 +117,12 @@ def open_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield served.url
 
 
+def test_a_gateways_403_may_be_the_423_in_any_of_its_forms() -> None:
+    said = DOCUMENT["paths"]["/api/check"]["get"]["responses"]
+    assert set(said["403"]["content"]) == set(said["423"]["content"])
+    assert "application/xml" in said["403"]["content"]
+
+
 @SCHEMA.parametrize()
 @settings(
     max_examples=12,

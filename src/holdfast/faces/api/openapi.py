@@ -150,7 +150,7 @@ def _answer(status: int, said: Said) -> Json:
         is_problem = status >= 400
         kind = "application/problem+json" if is_problem else said.media_type
         answer["content"] = {kind: {"schema": _reference(said.body)}}
-        if said.body is LockedProblem:
+        if said.body is LockedProblem or said.is_negotiated:
             answer["content"] |= {other: {"schema": {"type": "string"}} for other in ("application/xml", "text/html")}
     return answer
 

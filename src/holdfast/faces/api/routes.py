@@ -49,6 +49,8 @@ class Said(msgspec.Struct, frozen=True):
     body: type | None = None
     media_type: str = "application/json"
     """Of an answer that is no refusal; in an event stream the body is one entry of it, by its fields."""
+    is_negotiated: bool = False
+    """True where a 423 may be told under this status, in the form that Accept asks for."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -283,6 +285,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             403: Said(
                 "You may not read the resource; or whatever stands against it, where `refuse=403` was asked for.",
                 EndedProblem,
+                is_negotiated=True,
             ),
             412: Said("Its If header is false.", EndedProblem),
             423: _LOCKED,
