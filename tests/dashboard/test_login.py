@@ -16,8 +16,8 @@ from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.config import Settings
 from holdfast.core.access import Grant, Role
 from holdfast.core.paths import ResourcePath
-from holdfast.faces.dashboard.face import POLICY
 from holdfast.faces.dashboard.login import LoginForm, local_target
+from holdfast.wire.staticfiles import POLICY
 from tests.serving import Answer, Client, Served, serving
 from tests.survival.processes import ServerProcess
 

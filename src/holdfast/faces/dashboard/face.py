@@ -1,7 +1,7 @@
 """DashboardFace: the pages that people look at, and the login form that begins their session.
 
-Owns: which address shows what to whom, logging in and out, and the policy that binds a browser to this server's own
-scripts. Must not know: locks; the pages read them from the API, as whoever looks at them.
+Owns: which address shows what to whom, logging in and out. Must not know: locks; the pages read them from the API, as
+whoever looks at them.
 """
 
 from __future__ import annotations
@@ -24,33 +24,20 @@ from holdfast.faces.dashboard.login import (
     read_login,
     read_next,
 )
-from holdfast.faces.dashboard.pages import Pages, StaticFile
+from holdfast.faces.dashboard.pages import Pages
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem import Representation, choose_representation, render_refusal
 from holdfast.wire.provenance import Provenance, is_from_script, is_led_here, is_over_https, provenance
-from holdfast.wire.rfc4918 import HeaderError
-from holdfast.wire.rfc9110 import evaluate_preconditions, parse_preconditions
+from holdfast.wire.staticfiles import GUARDS, send_static
 
-__all__ = ["POLICY", "DashboardFace"]
+__all__ = ["DashboardFace"]
 
 _log = logging.getLogger("holdfast.dashboard")
-
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy of every page: only what this server itself gives may run, load, or be sent to."""
 
 _LOGOUT: Final = "/logout"
 _READS: Final = frozenset({"GET", "HEAD"})
 _BODY_LIMIT_DIGITS: Final = 10
 
-_GUARDS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    # Not `no-referrer`, under which forms would be sent with `Origin: null`, and could not prove where they come from.
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
 _NEVER_KEPT: Final = ("Cache-Control", "no-store")
 
 
@@ -95,7 +82,7 @@ class DashboardFace:
             return self._no_method(request)
         asset = self._pages.asset(target)
         if asset is not None:
-            return _send(request, asset)
+            return send_static(request, asset)
         page = self._pages.page(target)
         if target == LOGIN:
             if request.principal is not None:
@@ -104,7 +91,9 @@ class DashboardFace:
             # Whoever is led here may be logged in: the page, which says nothing by itself, asks with the cookie, and
             # leads those who are not to the form.
             return self._unknown(request)
-        return _refused(request, 404, "There is nothing at this address.") if page is None else _send(request, page)
+        return (
+            _refused(request, 404, "There is nothing at this address.") if page is None else send_static(request, page)
+        )
 
     def _methods(self, target: str) -> list[str]:
         """What may be asked of an address; empty where nothing is there."""
@@ -168,33 +157,13 @@ def _failed(request: Request, form: LoginForm, wait_s: int, *, is_json: bool) ->
     return _see_other(login_address(local_target(form.next), **said))
 
 
-def _send(request: Request, file: StaticFile) -> Response:
-    headers = [
-        ("ETag", file.etag.render()),
-        # Kept, but asked for again each time: after an upgrade nobody sees a page of before.
-        ("Cache-Control", "no-cache"),
-        ("Content-Security-Policy", POLICY),
-        *_GUARDS,
-    ]
-    try:
-        conditions = parse_preconditions(request.headers)
-    except HeaderError as error:
-        return _refused(request, 400, str(error))
-    verdict = evaluate_preconditions(request.method, conditions, current=file.etag, modified_at=None, exists=True)
-    if verdict == 304:
-        return Response(304, headers)
-    if verdict == 412:
-        return _refused(request, 412, "A precondition of the request is false for the page as it is now.")
-    return Response(200, [("Content-Type", file.content_type), *headers], file.body)
-
-
 def _see_other(target: str, *cookies: str) -> Response:
-    fields = [("Location", target), _NEVER_KEPT, *_GUARDS, *(("Set-Cookie", cookie) for cookie in cookies)]
+    fields = [("Location", target), _NEVER_KEPT, *GUARDS, *(("Set-Cookie", cookie) for cookie in cookies)]
     return Response(303, fields)
 
 
 def _said(value: object, *cookies: str) -> Response:
-    fields = [("Content-Type", "application/json"), _NEVER_KEPT, *_GUARDS]
+    fields = [("Content-Type", "application/json"), _NEVER_KEPT, *GUARDS]
     return Response(200, [*fields, *(("Set-Cookie", cookie) for cookie in cookies)], msgspec.json.encode(value))
 
 

@@ -7,26 +7,14 @@ of this server: they read `/api` for that, so everybody may have them.
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from holdfast.wire.staticfiles import STATIC_TYPES, StaticFile, read_static
 
-from holdfast.wire.rfc9110 import EntityTag
-
-__all__ = ["ADDRESSES", "Pages", "StaticFile"]
+__all__ = ["ADDRESSES", "Pages"]
 
 _ASSETS: Final = Path(__file__).parent / "assets"
-
-_TYPES: Final = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".woff2": "font/woff2",
-}
 
 _PAGES: Final = {"/": "index.html", "/history": "history.html", "/login": "login.html"}
 _LOCK_PAGE: Final = "lock.html"
@@ -37,20 +25,12 @@ ADDRESSES: Final = ("/history", "/locks", "/login", "/logout", "/assets")
 """Where the dashboard is mounted, beside `/` itself."""
 
 
-class StaticFile(msgspec.Struct, frozen=True):
-    """A file's bytes with their type and entity tag."""
-
-    body: bytes
-    content_type: str
-    etag: EntityTag
-
-
 class Pages:
     """The files of the installed package, in memory."""
 
     def __init__(self) -> None:
         """Read them all: some ten kilobytes each."""
-        found = {path.name: _read(path) for path in sorted(_ASSETS.iterdir()) if path.suffix in _TYPES}
+        found = {path.name: read_static(path) for path in sorted(_ASSETS.iterdir()) if path.suffix in STATIC_TYPES}
         self._pages = {address: found[name] for address, name in _PAGES.items()}
         self._lock_page = found[_LOCK_PAGE]
         self._assets = {_ASSET + name: file for name, file in found.items() if not name.endswith(".html")}
@@ -62,8 +42,3 @@ class Pages:
     def asset(self, target: str) -> StaticFile | None:
         """What pages load, at a raw path; None where there is none."""
         return self._assets.get(target)
-
-
-def _read(path: Path) -> StaticFile:
-    body = path.read_bytes()
-    return StaticFile(body, _TYPES[path.suffix], EntityTag(blake2b(body, digest_size=12).hexdigest()))

@@ -1,13 +1,11 @@
 """InspectorFace: `/inspect`, the page, and `/api/inspect`, what it and programs ask.
 
-Owns: who may ask, methods, refusals, and the page's files with the policy that binds a browser to this server's own scripts. Must not
-know: what is right and wrong about a response.
+Owns: who may ask, methods, refusals, and which files the page is made of. Must not know: what is right and wrong about a response.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -21,39 +19,17 @@ from holdfast.inspector.showing.jsons import as_json
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem import Representation, choose_representation, render_refusal
 from holdfast.wire.provenance import is_from_script, is_led_here
-from holdfast.wire.rfc4918 import HeaderError
-from holdfast.wire.rfc9110 import EntityTag, evaluate_preconditions, parse_preconditions
+from holdfast.wire.staticfiles import GUARDS, read_static, send_static
 
-__all__ = ["API", "PAGE", "POLICY", "InspectorFace"]
+__all__ = ["API", "PAGE", "InspectorFace"]
 
 PAGE: Final = "/inspect"
 API: Final = "/api/inspect"
 
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy of the page: only what this server itself gives may run, load, or be sent to."""
-
 _ASSETS: Final = Path(__file__).parent / "assets"
-_FILES: Final = {
-    PAGE: ("inspect.html", "text/html; charset=utf-8"),
-    f"{PAGE}/inspect.js": ("inspect.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/inspect.css": ("inspect.css", "text/css; charset=utf-8"),
-}
+_FILES: Final = {PAGE: "inspect.html", f"{PAGE}/inspect.js": "inspect.js", f"{PAGE}/inspect.css": "inspect.css"}
 _READS: Final = frozenset({"GET", "HEAD"})
-_GUARDS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
 _NEVER_KEPT: Final = ("Cache-Control", "no-store")
-
-
-class _File(msgspec.Struct, frozen=True):
-    body: bytes
-    content_type: str
-    etag: EntityTag
 
 
 class InspectorFace:
@@ -63,7 +39,7 @@ class InspectorFace:
         """Read the page's files; `unknown` tells what is answered to a request without a principal."""
         self._inspection = inspection
         self._unknown_answer = unknown
-        self._files = {target: _file(name, content_type) for target, (name, content_type) in _FILES.items()}
+        self._files = {target: read_static(_ASSETS / name) for target, name in _FILES.items()}
 
     def admit(self, head: Request) -> Response | None:
         """Refuse a body that is too large, or that nobody would read, before it comes."""
@@ -98,7 +74,7 @@ class InspectorFace:
             return led
         self._check(request)
         if request.target != API:
-            return _send(request, self._files[request.target])
+            return send_static(request, self._files[request.target])
         if request.method in _READS:
             return _said(msgspec.json.encode(self._offer()))
         return _said(as_json(self._inspection.inspect(read_asked(request))).encode())
@@ -129,7 +105,7 @@ class InspectorFace:
         is_program = b"authorization" in request.headers or is_from_script(request)
         if not wants_page or is_program or is_led_here(request):
             return None
-        return Response(303, [("Location", f"/login?next={quote(PAGE)}"), _NEVER_KEPT, *_GUARDS])
+        return Response(303, [("Location", f"/login?next={quote(PAGE)}"), _NEVER_KEPT, *GUARDS])
 
 
 def _methods(target: str) -> list[str]:
@@ -139,33 +115,8 @@ def _methods(target: str) -> list[str]:
     return ["GET", "HEAD", "OPTIONS"] if target in _FILES else []
 
 
-def _file(name: str, content_type: str) -> _File:
-    body = (_ASSETS / name).read_bytes()
-    return _File(body, content_type, EntityTag(blake2b(body, digest_size=12).hexdigest()))
-
-
-def _send(request: Request, file: _File) -> Response:
-    # Kept, but asked for again each time: after an upgrade nobody sees a page of before.
-    headers = [
-        ("ETag", file.etag.render()),
-        ("Cache-Control", "no-cache"),
-        ("Content-Security-Policy", POLICY),
-        *_GUARDS,
-    ]
-    try:
-        conditions = parse_preconditions(request.headers)
-    except HeaderError as error:
-        raise RefusedError(400, str(error)) from None
-    verdict = evaluate_preconditions(request.method, conditions, current=file.etag, modified_at=None, exists=True)
-    if verdict == 304:
-        return Response(304, headers)
-    if verdict == 412:
-        raise RefusedError(412, "A precondition of the request is false for the page as it is now.")
-    return Response(200, [("Content-Type", file.content_type), *headers], file.body)
-
-
 def _said(body: bytes) -> Response:
-    return Response(200, [("Content-Type", "application/json"), _NEVER_KEPT, *_GUARDS], body)
+    return Response(200, [("Content-Type", "application/json"), _NEVER_KEPT, *GUARDS], body)
 
 
 def _refused(request: Request, error: RefusedError) -> Response:

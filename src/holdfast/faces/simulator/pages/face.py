@@ -1,7 +1,6 @@
 """PagesFace: what people read of the simulator, a playground at `/simulator` and a page for each status code.
 
-Owns: which address shows which page to everybody, logged in or not, and the policy that lets a browser run this
-server's own scripts alone. Must not know: this server's locks, settings or users; the pages say nothing of them.
+Owns: which address shows which page to everybody, logged in or not. Must not know: this server's locks, settings or users; the pages say nothing of them.
 """
 
 from __future__ import annotations
@@ -10,23 +9,16 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from holdfast.faces.simulator.pages.files import StaticFile, page_file, read_assets
+from holdfast.faces.simulator.pages.files import page_file, read_assets
 from holdfast.faces.simulator.pages.rendering import Surroundings, render_code_page, render_playground
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem import render_refusal
-from holdfast.wire.rfc4918 import HeaderError
-from holdfast.wire.rfc9110 import evaluate_preconditions, parse_preconditions
+from holdfast.wire.staticfiles import StaticFile, send_static
 
-__all__ = ["ADDRESS", "POLICY", "PagesFace"]
+__all__ = ["ADDRESS", "PagesFace"]
 
 ADDRESS: Final = "/simulator"
 """Where the pages are mounted."""
-
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy of every page: only what this server itself gives may run, load, or be sent to."""
 
 _METHODS: Final = ("GET", "HEAD", "OPTIONS")
 _CODE: Final = re.compile(ADDRESS + "/([1-5][0-9]{2})")
@@ -71,7 +63,7 @@ class PagesFace:
             return _refused(request, 404, _NOTHING)
         if request.method == "OPTIONS":
             return Response(204, [("Allow", ", ".join(_METHODS))])
-        return _send(request, found)
+        return send_static(request, found)
 
     def _find(self, target: str) -> StaticFile | None:
         if target.startswith(_ASSETS):
@@ -85,28 +77,6 @@ class PagesFace:
         """The page of a code, or None: the playground."""
         text = render_playground(self._surroundings) if code is None else render_code_page(code, self._surroundings)
         return page_file(text)
-
-
-def _send(request: Request, file: StaticFile) -> Response:
-    headers = [
-        ("ETag", file.etag.render()),
-        # Kept, but asked for again each time: after an upgrade nobody sees a page of before.
-        ("Cache-Control", "no-cache"),
-        ("Content-Security-Policy", POLICY),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "same-origin"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-    ]
-    try:
-        conditions = parse_preconditions(request.headers)
-    except HeaderError as error:
-        return _refused(request, 400, str(error))
-    verdict = evaluate_preconditions(request.method, conditions, current=file.etag, modified_at=None, exists=True)
-    if verdict == 304:
-        return Response(304, headers)
-    if verdict == 412:
-        return _refused(request, 412, "A precondition of the request is false for the page as it is now.")
-    return Response(200, [("Content-Type", file.content_type), *headers], file.body)
 
 
 def _refuse_method(request: Request) -> Response:
