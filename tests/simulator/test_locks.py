@@ -109,7 +109,7 @@ def test_the_answer_leads_to_the_lock(client):
     ],
 )  # fmt: skip
 def test_each_form_names_the_holder(shared, asked, kind):
-    answer = shared.get(url("forms", f"&holder=Ada{asked}"))
+    answer = shared.get(url("forms", f"&for=1h&holder=Ada{asked}"))
     assert answer.status == 423
     assert answer["Content-Type"].startswith(kind)
     assert b"Ada" in answer.body
@@ -118,12 +118,12 @@ def test_each_form_names_the_holder(shared, asked, kind):
 
 def test_xml_has_the_condition_of_the_method(shared):
     for method, condition in (("PUT", "lock-token-submitted"), ("LOCK", "no-conflicting-lock")):
-        root = ElementTree.fromstring(shared.request(method, url("dav"), accept="application/xml").body)
+        root = ElementTree.fromstring(shared.request(method, url("dav", "&for=1h"), accept="application/xml").body)
         assert root.findtext(f"{{DAV:}}{condition}/{{DAV:}}href") == "/simulated/dav"
 
 
 def test_options_compose_with_it(shared):
-    answer = shared.get(url("sized", "&size=5000&body=json&header=ETag:%20%22v%22&omit=Link&body_delay=10ms"))
+    answer = shared.get(url("sized", "&for=1h&size=5000&body=json&header=ETag:%20%22v%22&omit=Link&body_delay=10ms"))
     assert answer.status == 423
     assert len(answer.body) == 5000
     assert answer["ETag"] == '"v"'
@@ -133,8 +133,8 @@ def test_options_compose_with_it(shared):
 
 
 def test_head_has_the_head_of_get(shared):
-    got = shared.get(url("head"))
-    head = shared.request("HEAD", url("head"))
+    got = shared.get(url("head", "&for=1h"))
+    head = shared.request("HEAD", url("head", "&for=1h"))
     assert head.status == 423
     assert not head.body
     assert int(head["Content-Length"]) == len(got.body)
