@@ -48,12 +48,13 @@ def test_a_lock_of_a_webdav_client_is_shown_with_its_program(house: House) -> No
 
 
 def test_a_lock_that_is_refreshed_counts_down_anew_and_one_that_is_not_goes(house: House) -> None:
-    kept = house.desk.granted("alice", "/jobs/kept", ttl=3)
-    house.desk.granted("alice", "/jobs/left", ttl=3)
+    kept = house.desk.granted("alice", "/jobs/kept", ttl=60)
+    house.desk.granted("alice", "/jobs/left", ttl=60)
     page = house.person("bob").visit("/")
     expect(rows(page)).to_have_count(2)
     house.desk.refresh("alice", kept, ttl=600)
     expect(rows(page, "/jobs/kept").locator(".left")).to_have_text(re.compile(r"^(9:\d\d|10:00)$"))
+    house.desk.later(61)
     expect(rows(page, "/jobs/left")).to_have_count(0)
 
 

@@ -70,7 +70,7 @@ class TestServed:
         alice, root = served.as_("alice"), served.as_("root")
         token = alice.locked("/dav/a.txt")
         alice.locked("/dav/b.txt")
-        alice.lock("/dav/c.txt", timeout="Second-1")
+        alice.lock("/dav/c.txt", timeout="Second-60")
         made = root.request("POST", "/api/locks", b'{"resource": "/x"}', {"Content-Type": "application/json"})
         assert made.status == 201
         found = scrape(served)
@@ -86,7 +86,7 @@ class TestServed:
         assert (
             root.request("POST", f"{made['Location']}/break", later, {"Content-Type": "application/json"}).status == 202
         )
-        served.uptime.advance(5)
+        served.uptime.advance(61)
         served.application.service.sweep()
         found = scrape(served)
         assert value(found, "holdfast_locks") == 1

@@ -136,8 +136,8 @@ def test_writers_of_one_unlocked_document_never_meet_a_423(room: Room) -> None:
 def test_a_write_and_the_expiry_of_anothers_lock_agree_on_who_holds_it(room: Room) -> None:
     """Expired locks are tidied while others are read (WsgiDAV answered 500, fault 6)."""
     for number in range(30):
-        room.bob.locked(room(f"doc-{number}"), timeout="Second-5")
-    room.later(6)
+        room.bob.locked(room(f"doc-{number}"), timeout="Second-60")
+    room.later(61)
     store = room.served.application.store
     with ThreadPoolExecutor(8) as pool:
         locks = [pool.submit(room.alice.lock, room(f"doc-{number}")) for number in range(30)]

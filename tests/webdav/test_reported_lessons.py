@@ -122,12 +122,12 @@ def test_10_11_the_423_says_who_since_when_until_when_and_when_to_retry(room: Ro
 
 def test_12_expiry_is_decided_when_asked_and_nothing_but_a_refresh_extends(room: Room) -> None:
     """[12] nextcloud/server 16508: stray locks blocked until a cron came by, and were renewed by being read."""
-    room.alice.locked(room("doc"), timeout="Second-60")
+    room.alice.locked(room("doc"), timeout="Second-600")
     for _ in range(3):
-        room.later(19)
+        room.later(190)
         assert len(discovered(room.bob, room("doc"))) == 1
         assert room.bob.put(room("doc")).status == 423
-    room.later(4)
+    room.later(40)
     assert discovered(room.bob, room("doc")) == []
     assert room.bob.lock(room("doc")).status == 200
 
