@@ -21,7 +21,16 @@ from holdfast.claims import AcquireRequest
 from holdfast.core.decisions import Refusal, Refused, Standing
 from holdfast.core.model import Depth, Event, EventKind, Lock, Waiter
 from holdfast.core.paths import ROOT, ResourcePath
-from holdfast.core.queueing import ahead_of, waiting
+from holdfast.core.queueing import (
+    MAX_COUNTED,
+    MAX_LOCKS_COUNTED,
+    PARKED_LEASE,
+    RENEW_EVERY,
+    ahead_of,
+    lengths_of,
+    standing_of,
+    waiting,
+)
 from holdfast.store.protocol import ReadTransaction, WriteTransaction
 
 __all__ = [
@@ -37,18 +46,6 @@ __all__ = [
     "counted",
     "queue_lengths",
 ]
-
-PARKED_LEASE: Final = timedelta(seconds=10)
-"""How long the place of a parked request is kept without being renewed; its process may have died."""
-
-RENEW_EVERY: Final = timedelta(seconds=3)
-"""How often a process renews the places of those that are parked with it."""
-
-MAX_COUNTED: Final = 200
-"""Most waiters that are counted for one answer, which costs reading them: a place further back is told as one behind these."""
-
-MAX_LOCKS_COUNTED: Final = 20
-"""Most locks of one refusal whose waiters are counted; no answer describes more."""
 
 _FEW: Final = 16
 _MOST_LAPSED: Final = 1000
@@ -176,24 +173,11 @@ class Turns:
             return refused
         root = request.claim.resource
         line = _line(tx, root, request.depth)
-        conflicting = [
-            waiter
-            for waiter in ahead_of(line, root, request.scope, request.depth)
-            if place is None or waiter.id != place.id
-        ]
-        position = None
-        if place is not None:
-            position = 1 + sum(waiter.seq < place.seq for waiter in conflicting)
-        standing = Standing(
-            first=conflicting[0] if conflicting else None,
-            length=len(conflicting) + (place is not None),
-            position=position,
-            lengths=_lengths(
-                tx,
-                [item.lock for item in refused.contentions[:MAX_LOCKS_COUNTED]],
-                {(root.text, request.depth): line},
-            ),
+        lengths = lengths_of(
+            [item.lock for item in refused.contentions[:MAX_LOCKS_COUNTED]],
+            lambda at, depth: line if (at, depth) == (root, request.depth) else _line(tx, at, depth),
         )
+        standing = standing_of(line, root, request.scope, request.depth, place=place, lengths=lengths)
         return msgspec.structs.replace(refused, line=standing)
 
     def _first_ahead(self, tx: WriteTransaction, request: AcquireRequest, place: Waiter | None) -> Waiter | None:
@@ -261,22 +245,7 @@ def counted(tx: ReadTransaction, refused: Refused) -> Refused:
 
 def queue_lengths(tx: ReadTransaction, locks: Iterable[Lock]) -> dict[str, int]:
     """How many wait for each of these locks to end, by lock id; those without anybody are left out."""
-    return _lengths(tx, locks, {}) if tx.count_waiters() else {}
-
-
-def _lengths(
-    tx: ReadTransaction, locks: Iterable[Lock], lines: dict[tuple[str, Depth], list[Waiter]]
-) -> dict[str, int]:
-    """The same; `lines` are those that have been read, by root and depth."""
-    lengths: dict[str, int] = {}
-    for lock in locks:
-        key = lock.root.text, lock.depth
-        if key not in lines:
-            lines[key] = _line(tx, lock.root, lock.depth)
-        length = len(ahead_of(lines[key], lock.root, lock.scope, lock.depth))
-        if length:
-            lengths[lock.id] = length
-    return lengths
+    return lengths_of(locks, lambda at, depth: _line(tx, at, depth)) if tx.count_waiters() else {}
 
 
 def _line(tx: ReadTransaction, root: ResourcePath, depth: Depth) -> list[Waiter]:

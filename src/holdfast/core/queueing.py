@@ -7,15 +7,40 @@ Must not know: connections, time passing, how the line is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from holdfast.core.conflicts import COMPATIBLE
+from holdfast.core.decisions import Standing
 from holdfast.core.model import Depth, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["ahead_of", "asks_conflict", "decide_turns", "first_ahead_of", "waiting"]
+__all__ = [
+    "MAX_COUNTED",
+    "MAX_LOCKS_COUNTED",
+    "PARKED_LEASE",
+    "RENEW_EVERY",
+    "ahead_of",
+    "asks_conflict",
+    "decide_turns",
+    "first_ahead_of",
+    "lengths_of",
+    "standing_of",
+    "waiting",
+]
+
+PARKED_LEASE: Final = timedelta(seconds=10)
+"""How long the place of one who waits is kept without being renewed; the process that waits may have died."""
+
+RENEW_EVERY: Final = timedelta(seconds=3)
+"""How often whoever waits renews a place."""
+
+MAX_COUNTED: Final = 200
+"""Most waiters that are counted for one answer, which costs reading them: a place further back is told as one behind these."""
+
+MAX_LOCKS_COUNTED: Final = 20
+"""Most locks of one refusal whose waiters are counted; no answer describes more."""
 
 _BESIDE: Final = tuple(scopes for scopes, may_stand in COMPATIBLE.items() if may_stand)
 _REFUSED_BY: Final = {asked: tuple(other for other in LockScope if not COMPATIBLE[other, asked]) for asked in LockScope}
@@ -59,6 +84,45 @@ def first_ahead_of(
         if asks_conflict(waiter, root, scope, depth):
             return waiter
     return None
+
+
+def standing_of(
+    line: Iterable[Waiter],
+    root: ResourcePath,
+    scope: LockScope,
+    depth: Depth,
+    *,
+    place: Waiter | None,
+    lengths: dict[str, int],
+) -> Standing:
+    """How a line of living waiters stands for a request that was refused, and that may have a `place` in it.
+
+    `lengths` are those of the locks in the way, as `lengths_of` counts them.
+    """
+    conflicting = [waiter for waiter in ahead_of(line, root, scope, depth) if place is None or waiter.id != place.id]
+    return Standing(
+        first=conflicting[0] if conflicting else None,
+        length=len(conflicting) + (place is not None),
+        position=None if place is None else 1 + sum(waiter.seq < place.seq for waiter in conflicting),
+        lengths=lengths,
+    )
+
+
+def lengths_of(locks: Iterable[Lock], line_of: Callable[[ResourcePath, Depth], Iterable[Waiter]]) -> dict[str, int]:
+    """How many wait for each of these locks to end, by lock id; those without anybody are left out.
+
+    `line_of` gives the living waiters that a lock of this root and depth may meet; it is asked once for each.
+    """
+    lengths: dict[str, int] = {}
+    lines: dict[tuple[str, Depth], list[Waiter]] = {}
+    for lock in locks:
+        key = lock.root.text, lock.depth
+        if key not in lines:
+            lines[key] = list(line_of(lock.root, lock.depth))
+        length = len(ahead_of(lines[key], lock.root, lock.scope, lock.depth))
+        if length:
+            lengths[lock.id] = length
+    return lengths
 
 
 def decide_turns(held: Iterable[Lock], line: Sequence[Waiter]) -> list[Waiter]:
