@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.tools.finding import advice, is_here
 
 # Deadlines measure the machine, not the code; CI prints the blob that reproduces a failure.
 settings.register_profile("default", deadline=None)
@@ -19,15 +20,13 @@ for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
-_SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test marked `tool(name)` where the program is not installed; fail in CI, where it must be."""
     for marker in item.iter_markers("tool"):
         for name in marker.args:
-            if shutil.which(name, path=_SBIN) is None:
+            if not is_here(name):
                 reason = f"{name} is not installed"
                 if os.environ.get("CI"):
                     pytest.fail(f"{reason}, and CI must not skip this")
-                pytest.skip(f"{reason}: `apt-get install` it")
+                pytest.skip(f"{reason}: {advice(name)}")

