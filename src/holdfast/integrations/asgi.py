@@ -6,7 +6,7 @@ at: bodies stream through untouched, and a request that may pass costs one quest
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
 from anyio import to_thread
@@ -16,12 +16,12 @@ from holdfast.integrations.backends import DEFAULT_PRINCIPAL, Locks
 from holdfast.integrations.guarding import Guard, Head
 from holdfast.wire.exchange import Headers, Response
 
-__all__ = ["LockMiddleware", "Scope", "head_of", "principal_of"]
+__all__ = ["App", "LockMiddleware", "Receive", "Scope", "Send", "chunks_of", "head_of", "principal_of", "send_whole"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
-_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_App: TypeAlias = Callable[[Scope, _Receive, _Send], Awaitable[None]]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HTTP: Final = "http"
 
@@ -53,7 +53,7 @@ class LockMiddleware:
 
     def __init__(
         self,
-        app: _App,
+        app: App,
         locks: Locks,
         *,
         principal: Callable[[Scope], str] = principal_of,
@@ -66,19 +66,32 @@ class LockMiddleware:
         self._guard = Guard(locks, under=under, methods=methods, resource=resource)
         self._principal = principal
 
-    async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 423, or let the application answer."""
         if scope["type"] == _HTTP:
-            head = head_of(scope)
+            head = self.head(scope)
             if self._guard.concerns(head):
                 refusal = await to_thread.run_sync(self._guard.judge, head, lambda: self._principal(scope))
                 if refusal is not None:
-                    await _send_whole(refusal, send)
+                    await send_whole(refusal, send)
                     return
         await self.app(scope, receive, send)
 
+    def head(self, scope: Scope) -> Head:
+        """The head of the request, as the application behind will see it."""
+        return head_of(scope)
 
-async def _send_whole(response: Response, send: _Send) -> None:
+
+async def chunks_of(receive: Receive) -> AsyncGenerator[bytes]:
+    """The body of a request, as it comes; it ends early where the client has gone away."""
+    while (message := await receive())["type"] == "http.request":
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def send_whole(response: Response, send: Send) -> None:
+    """Send an answer of this package: its head, and its body in one piece."""
     body = body_of(response)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     headers.append((b"content-length", str(len(body)).encode()))

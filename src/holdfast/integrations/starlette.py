@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response as StarletteResponse
@@ -29,8 +29,9 @@ from holdfast.integrations.asgi import LockMiddleware, head_of, principal_of
 from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Head
-from holdfast.integrations.holding import Terms, held, require, resource_named
-from holdfast.integrations.routes import MAX_BODY_BYTES, LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.holding import Terms, resource_named
+from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.threads import held_on_thread, read_body, require_on_thread
 from holdfast.wire.exchange import Response
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ async def require_lock(request: Request, resource: str = "", *, principal: str =
     """
     found = installed(request)
     head, path = _asked(request, resource)
-    who = principal or found.principal(request)
-    await to_thread.run_sync(lambda: require(found.locks, head, path, who, held_only=held_only))
+    await require_on_thread(found.locks, head, path, principal or found.principal(request), held_only=held_only)
 
 
 @asynccontextmanager
@@ -148,14 +148,8 @@ async def lock(
     found = installed(request)
     head, path = _asked(request, resource)
     terms = Terms(ttl=ttl, wait=wait, scope=scope, reason=reason)
-    holding = held(found.locks, head, path, principal or found.principal(request), terms)
-    taken = await to_thread.run_sync(holding.__enter__)
-    try:
+    async with held_on_thread(found.locks, head, path, principal or found.principal(request), terms) as taken:
         yield taken
-    finally:
-        # Whatever ended the block, a client that went away included: the lock is released, and an error goes on by itself.
-        with CancelScope(shield=True):
-            await to_thread.run_sync(holding.__exit__, None, None, None)
 
 
 def lock_routes(
@@ -205,13 +199,7 @@ async def _on_refusal(request: Request, error: Exception) -> StarletteResponse:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, and no more of it than a byte over what is taken."""
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk[: MAX_BODY_BYTES + 1 - len(body)]
-            if len(body) > MAX_BODY_BYTES:
-                break
+        return await read_body(request.stream())
     except ClientDisconnect:
         return b""
-    return bytes(body)
