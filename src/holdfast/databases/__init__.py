@@ -16,13 +16,13 @@ from holdfast.databases.who import who, who_async
 
 if TYPE_CHECKING:
     from holdfast.databases.answering import answer_error, answer_error_async, locked_answer
-    from holdfast.databases.doctor import Examination, examine
+    from holdfast.databases.doctor import Examination, examine, examine_async
     from holdfast.databases.holders import Holder, WhoError
     from holdfast.databases.immediate import begin_immediate, is_immediate
-    from holdfast.databases.lockdecisions import LockLostError, NotHolderError, ResourceLockedError
+    from holdfast.databases.lockdecisions import LockLostError, NotHolderError, ResourceLockedError, TableMissingError
     from holdfast.databases.locktable import AsyncLockTable, LockTable
     from holdfast.databases.patience import DatabaseLockedError, Retry, RetryOptions
-    from holdfast.databases.terminating import TerminationError, terminate
+    from holdfast.databases.terminating import TerminationError, terminate, terminate_async
     from holdfast.databases.watching import OpenTransaction, open_transactions, watch
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Retry",
     "RetryOptions",
     "RetryUnit",
+    "TableMissingError",
     "TerminationError",
     "WhoError",
     "answer_error",
@@ -48,6 +49,7 @@ __all__ = [
     "begin_immediate",
     "classify",
     "examine",
+    "examine_async",
     "is_immediate",
     "locked_answer",
     "open_transactions",
@@ -57,6 +59,7 @@ __all__ = [
     "run_locked",
     "run_locked_async",
     "terminate",
+    "terminate_async",
     "watch",
     "who",
     "who_async",
@@ -65,13 +68,13 @@ __all__ = [
 # Where each public name lives.
 _HOMES: Final = {
     "answering": ("answer_error", "answer_error_async", "locked_answer"),
-    "doctor": ("Examination", "examine"),
+    "doctor": ("Examination", "examine", "examine_async"),
     "holders": ("Holder", "WhoError"),
     "immediate": ("begin_immediate", "is_immediate"),
-    "lockdecisions": ("LockLostError", "NotHolderError", "ResourceLockedError"),
+    "lockdecisions": ("LockLostError", "NotHolderError", "ResourceLockedError", "TableMissingError"),
     "locktable": ("AsyncLockTable", "LockTable"),
     "patience": ("DatabaseLockedError", "Retry", "RetryOptions"),
-    "terminating": ("TerminationError", "terminate"),
+    "terminating": ("TerminationError", "terminate", "terminate_async"),
     "watching": ("OpenTransaction", "open_transactions", "watch"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}

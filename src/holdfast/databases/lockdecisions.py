@@ -8,37 +8,39 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Final, TypedDict
+from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, MetaData
+from sqlalchemy import ColumnElement, Connection, MetaData, Table, inspect
 
 from holdfast.core.conditions import Submission
 from holdfast.core.decisions import (
     Effect,
     Reach,
     Refused,
-    decide_acquire,
+    Standing,
     decide_holder,
     decide_write,
     protected_resources,
 )
 from holdfast.core.model import Break, Depth, EventKind, Face, Lock, LockScope
 from holdfast.core.paths import InvalidPathError, ResourcePath
-from holdfast.core.timeouts import FOREVER, TimeoutPolicy
+from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.answering import LockedAnswer, refused_answer, sentence_of
+from holdfast.databases.lockasking import Asking, LockWish, span_of
+from holdfast.databases.lockplaces import LockPlaces
 from holdfast.databases.lockrows import LONGEST_PATH, Ended, LockRows, instant, milliseconds
+from holdfast.databases.lockwaiting import counted
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.sentences import clean, clock_text
 
 __all__ = [
     "LockDecisions",
     "LockLostError",
-    "LockRefusedError",
     "LockWish",
     "NotHolderError",
     "ResourceLockedError",
+    "TableMissingError",
     "answer_of",
     "path_of",
 ]
@@ -83,37 +85,20 @@ class NotHolderError(Exception):
 _HOW: Final = {EventKind.RELEASED: "been released", EventKind.EXPIRED: "expired", EventKind.BROKEN: "been broken"}
 
 
-class LockWish(TypedDict, total=False):
-    """What may be said of a lock that is asked for.
+class TableMissingError(RuntimeError):
+    """The database has not all the tables of the locks; its text says which are missing, and what makes them."""
 
-    `ttl` is in seconds; None is the table's usual time (30 minutes). `owner` is what the holder says of itself, `client` its program.
-    `lock_id` names the lock: the same one again gives the same lock. With a reason in `break_first`, what is in the way is
-    broken in the same step: the holder's own locks, and with `may_break` everybody's.
-    """
+    def __init__(self, names: Sequence[str]) -> None:
+        """`names` are those of the missing tables."""
+        super().__init__(tuple(names))
+        self.names = tuple(names)
 
-    scope: LockScope
-    depth: Depth
-    ttl: float | None
-    owner: str
-    reason: str
-    client: str
-    lock_id: str | None
-    break_first: str
-    may_break: bool
-
-
-class LockRefusedError(Exception):
-    """Carries a refusal out of the transaction, which is rolled back by it."""
-
-    def __init__(self, refused: Refused, now: int) -> None:
-        """`now` is in milliseconds, by the database's clock."""
-        super().__init__()
-        self.refused = refused
-        self.now = now
-
-    def told(self, resource: ResourcePath) -> ResourceLockedError:
-        """The same for the caller."""
-        return ResourceLockedError(answer_of(self.refused, self.now, resource, Condition.NO_CONFLICTING_LOCK))
+    def __str__(self) -> str:
+        tables = "table" if len(self.names) == 1 else "tables"
+        return (
+            f"The database has no {tables} {', '.join(self.names)}. Call create() once, which makes what is missing; or, where migrations "
+            "make the tables, run: alembic revision --autogenerate -m locks && alembic upgrade head"
+        )
 
 
 class LockDecisions:
@@ -125,6 +110,8 @@ class LockDecisions:
         """Put the tables into `metadata`."""
         self.metadata = metadata
         self.rows = LockRows(metadata, name, now)
+        self.places = LockPlaces(metadata, name, self.rows.now)
+        self.tables: tuple[Table, ...] = (self.rows.table, self.rows.counter, self.places.table)
         self._timeouts = timeouts or TimeoutPolicy()
 
     def guard(self, lock: Lock) -> ColumnElement[bool]:
@@ -135,8 +122,14 @@ class LockDecisions:
         """
         return self.rows.stands(lock)
 
-    def granting(self, resource: str | ResourcePath, holder: str, wish: LockWish) -> Callable[[Connection], Lock]:
-        """Grant a lock, or raise LockRefusedError; a name or id that cannot be is a ValueError at once."""
+    def missing(self, connection: Connection) -> TableMissingError | None:
+        """Which of the tables are not there; None where all are."""
+        found = inspect(connection)
+        names = [table.name for table in self.tables if not found.has_table(table.name, table.schema)]
+        return TableMissingError(names) if names else None
+
+    def asking(self, resource: str | ResourcePath, holder: str, wish: LockWish) -> Asking:
+        """A request for a lock; a name or id that cannot be is a ValueError at once."""
         root = path_of(resource)
         if not 0 < len(holder) <= 255 or "\0" in holder:
             msg = "a holder has a name, of 255 characters at most"
@@ -145,7 +138,6 @@ class LockDecisions:
         if not _ID.fullmatch(lock_id):
             msg = "the id of a lock has letters, digits, - and _ alone, 64 at most"
             raise ValueError(msg)
-        # Made before the first attempt: where nobody knows whether the COMMIT came through, the next attempt finds its own lock.
         wanted = Lock(
             id=lock_id,
             token=f"urn:uuid:{uuid.uuid4()}",
@@ -163,41 +155,14 @@ class LockDecisions:
             refreshed_at=instant(0),
             expires_at=None,
         )
-        return lambda connection: self._grant(connection, wanted, wish)
+        return Asking(self.rows, self.places, self._timeouts, wanted, wish)
 
-    def _grant(self, connection: Connection, wanted: Lock, wish: LockWish) -> Lock:
-        fencing_token, now = self.rows.take_turn(connection, mints=True)
-        known = self.rows.find(connection, wanted.id, now)
-        if known is not None:
-            lock, ended = known
-            if ended is None and lock.principal == wanted.principal and lock.root == wanted.root:
-                return lock
-            msg = f"there was a lock {wanted.id} already"
-            raise ValueError(msg)
-        self.rows.tidy(connection, wanted.root, now)
-        held = self.rows.held(connection, wanted.root, now, below=wanted.depth is Depth.INFINITY)
-        refused = decide_acquire(wanted.root, wanted.scope, wanted.depth, held)
-        if refused is not None:
-            self._break_first(connection, refused, wanted, wish, now)
-        at = instant(now)
-        ttl = wish.get("ttl")
-        lock = msgspec.structs.replace(
-            wanted,
-            fencing_token=fencing_token,
-            created_at=at,
-            refreshed_at=at,
-            expires_at=at + self._timeouts.grant(_span(ttl)),
-        )
-        self.rows.put(connection, lock)
-        return lock
-
-    def _break_first(self, connection: Connection, refused: Refused, wanted: Lock, wish: LockWish, now: int) -> None:
-        reason, may_break = wish.get("break_first", ""), wish.get("may_break", False)
-        locks = [one.lock for one in refused.contentions]
-        if not reason or not all(may_break or lock.principal == wanted.principal for lock in locks):
-            raise LockRefusedError(refused, now)
-        for lock in locks:
-            self.rows.end(connection, lock.id, now, EventKind.BROKEN, by=wanted.principal, reason=reason)
+    def outcome(self, asked: Asking) -> Lock:
+        """What has come of it. Raises ResourceLockedError."""
+        if asked.lock is not None:
+            return asked.lock
+        assert asked.refused is not None
+        raise ResourceLockedError(answer_of(*asked.refused, asked.root, Condition.NO_CONFLICTING_LOCK))
 
     def refreshing(self, known: Lock | str, holder: str | None, ttl: float | None) -> Callable[[Connection], Lock]:
         """Restart the time of a lock."""
@@ -205,7 +170,7 @@ class LockDecisions:
         def work(connection: Connection) -> Lock:
             _, now = self.rows.take_turn(connection)
             lock = self._mine(connection, known, holder, now)
-            expires_at = instant(now) + self._timeouts.grant(_span(ttl))
+            expires_at = instant(now) + self._timeouts.grant(span_of(ttl))
             self.rows.refresh(connection, lock.id, now, milliseconds(expires_at))
             found = self.rows.find(connection, lock.id, now)
             assert found is not None
@@ -271,6 +236,9 @@ class LockDecisions:
             refused = decide_write(effects, list(held.values()), submitted, holder)
             if refused is None:
                 return None
+            lengths = self._lengths(connection, [item.lock for item in refused.contentions], now)
+            if lengths:
+                refused = msgspec.structs.replace(refused, line=Standing(lengths=lengths))
             for token in tokens:
                 known = self.rows.find(connection, token, now)
                 ended = None if known is None else known[1]
@@ -280,6 +248,19 @@ class LockDecisions:
             return refused, now
 
         return work
+
+    def counting(self, locks: Sequence[Lock]) -> Callable[[Connection], tuple[int, dict[str, int]]]:
+        """The time in milliseconds, and how many wait for each lock, by its id."""
+
+        def work(connection: Connection) -> tuple[int, dict[str, int]]:
+            now = self.rows.time(connection)
+            return now, self._lengths(connection, locks, now)
+
+        return work
+
+    def _lengths(self, connection: Connection, locks: Sequence[Lock], now: int) -> dict[str, int]:
+        empty = not locks or self.places.is_empty(connection)
+        return {} if empty else counted(locks, self.places.reading(connection, now))
 
     def lost(self, connection: Connection, lock: Lock) -> LockLostError:
         """What is to be raised about `lock`."""
@@ -309,12 +290,6 @@ def path_of(resource: str | ResourcePath) -> ResourcePath:
         msg = f"the path is longer than {LONGEST_PATH} characters"
         raise InvalidPathError(msg)
     return path
-
-
-def _span(seconds: float | None) -> timedelta | None:
-    if seconds is None:
-        return None
-    return FOREVER if seconds >= FOREVER.total_seconds() else timedelta(seconds=seconds)
 
 
 def answer_of(refused: Refused, now: int, resource: ResourcePath, condition: Condition) -> LockedAnswer:

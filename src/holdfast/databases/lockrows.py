@@ -5,7 +5,8 @@ Owns: the columns and the statements. Must not know: engines, retries, who asks.
 Theory of operation: whoever changes which locks there are takes the counter's row first, by an UPDATE: on PostgreSQL and MySQL
 that locks the row, on SQLite the database, until the end of the transaction. So the changes of all processes are serial, nothing
 comes between the look at what is held and the grant, and the fencing token is the counter's new value. A refused request rolls
-that back. A lock that has ended stays as a row for a day, so that its former holder can be told how.
+that back; one that takes a place in line (`lockplaces`) gives the token back. A lock that has ended stays as a row for a day, so that its
+former holder can be told how.
 
 Instants are whole milliseconds since 1970 by the clock of the database, which all processes share: such a number
 is compared alike everywhere, whatever time zone a session has.
@@ -45,7 +46,18 @@ from sqlalchemy.sql.functions import FunctionElement
 from holdfast.core.model import Depth, EventKind, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 
-__all__ = ["ENDED_FOR", "LONGEST_PATH", "DatabaseNow", "Ended", "LockRows"]
+__all__ = [
+    "ENDED_FOR",
+    "LONGEST_PATH",
+    "DatabaseNow",
+    "Ended",
+    "LockRows",
+    "beneath",
+    "exact",
+    "instant",
+    "milliseconds",
+    "sayable",
+]
 
 LONGEST_PATH: Final = 700
 """Most characters of a resource's path: MySQL indexes no longer ones."""
@@ -89,7 +101,7 @@ def _now_mysql(_element: DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
     return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)"  # UNIX_TIMESTAMP reads local time
 
 
-def _exact(length: int) -> String:
+def exact(length: int) -> String:
     """Text that is compared byte by byte: two paths that differ in case only are two, and their order is that of `/`.
 
     A type of MySQL's own would not do: a migration that Alembic writes on another database would not import it.
@@ -102,7 +114,7 @@ def _exact(length: int) -> String:
 
 
 class LockRows:
-    """The two tables, in a MetaData, and what is done with them on a connection that is in a transaction."""
+    """The tables of the locks and of the counter, in a MetaData, and what is done with them on a connection that is in a transaction."""
 
     def __init__(self, metadata: MetaData, name: str, now: ColumnElement[int] | None = None) -> None:
         """`now` stands in for the database's clock, in tests."""
@@ -110,9 +122,9 @@ class LockRows:
         self.table = Table(
             name,
             metadata,
-            Column("id", _exact(64), primary_key=True),
-            Column("token", _exact(64), nullable=False, unique=True),
-            Column("root", _exact(LONGEST_PATH), nullable=False, index=True),
+            Column("id", exact(64), primary_key=True),
+            Column("token", exact(64), nullable=False, unique=True),
+            Column("root", exact(LONGEST_PATH), nullable=False, index=True),
             Column("scope", String(16), nullable=False),
             Column("depth", String(16), nullable=False),
             Column("principal", String(255), nullable=False),
@@ -162,6 +174,11 @@ class LockRows:
         row = connection.execute(select(counter.c.last_fencing_token, self.now).where(counter.c.id == 1)).one()
         return int(row[0]), int(row[1])
 
+    def give_back(self, connection: Connection) -> None:
+        """The fencing token that this transaction's turn has minted is not used."""
+        last = self.counter.c.last_fencing_token
+        connection.execute(update(self.counter).where(self.counter.c.id == 1).values(last_fencing_token=last - 1))
+
     def time(self, connection: Connection) -> int:
         """The database's time in milliseconds."""
         return int(connection.execute(select(self.now)).scalar_one())
@@ -171,7 +188,7 @@ class LockRows:
         columns = self.table.c
         place: ColumnElement[bool] = columns.root.in_(root.lineage)
         if below:
-            place = or_(place, _below(columns.root, root))
+            place = or_(place, beneath(columns.root, root))
         rows = connection.execute(select(self.table).where(place, self._is_live(now)).order_by(columns.fencing_token))
         found = [lock_of(row) for row in rows]
         return [lock for lock in found if lock.covers(root) or (below and lock.root.is_below(root))]
@@ -193,9 +210,9 @@ class LockRows:
                 scope=lock.scope.value,
                 depth=lock.depth.value,
                 principal=lock.principal,
-                owner=_sayable(lock.owner, 1000),
-                reason=_sayable(lock.reason, 1000),
-                client=_sayable(lock.client, 255),
+                owner=sayable(lock.owner, 1000),
+                reason=sayable(lock.reason, 1000),
+                client=sayable(lock.client, 255),
                 fencing_token=lock.fencing_token,
                 created_at_ms=milliseconds(lock.created_at),
                 refreshed_at_ms=milliseconds(lock.refreshed_at),
@@ -215,7 +232,7 @@ class LockRows:
         """Set its end, which is that of a broken lock where it lies in the future."""
         changed = update(self.table).where(self.table.c.id == lock_id)
         connection.execute(
-            changed.values(ended_at_ms=at, ended=how.value, ended_by=by[:255], ended_reason=_sayable(reason, 1000))
+            changed.values(ended_at_ms=at, ended=how.value, ended_by=by[:255], ended_reason=sayable(reason, 1000))
         )
 
     def tidy(self, connection: Connection, root: ResourcePath, now: int) -> None:
@@ -225,7 +242,7 @@ class LockRows:
         waits for that one's end.
         """
         columns = self.table.c
-        near = or_(columns.root.in_(root.lineage), _below(columns.root, root))
+        near = or_(columns.root.in_(root.lineage), beneath(columns.root, root))
         expired = update(self.table).where(near, columns.ended_at_ms.is_(None), columns.expires_at_ms <= now)
         connection.execute(expired.values(ended_at_ms=columns.expires_at_ms, ended=EventKind.EXPIRED.value))
         long_ago = columns.ended_at_ms <= now - ENDED_FOR // _MILLISECOND
@@ -256,11 +273,13 @@ class LockRows:
         )
 
 
-def _below(column: ColumnElement[str], root: ResourcePath) -> ColumnElement[bool]:
+def beneath(column: ColumnElement[str], root: ResourcePath) -> ColumnElement[bool]:
+    """True for the paths strictly below `root`."""
     return and_(column >= root.prefix, column < root.prefix[:-1] + "0")  # "0" is the character after "/"
 
 
-def _sayable(text: str, longest: int) -> str:
+def sayable(text: str, longest: int) -> str:
+    """What a column of this length can keep of a text."""
     return text.replace("\0", "")[:longest]  # PostgreSQL keeps no NUL
 
 

@@ -1,4 +1,4 @@
-"""Locks for the rows and the operations of an application, kept in two tables of its own database.
+"""Locks for the rows and the operations of an application, kept in three tables of its own database.
 
 Owns: LockTable and AsyncLockTable: where each transaction runs, and for how long a lock is waited for. Must not know: SQL (`lockrows`),
 the rules (`lockdecisions`), HTTP.
@@ -7,6 +7,8 @@ A lock is on a resource: a path such as `/orders/42` that the application choose
 one on `/orders` closes all orders for maintenance. It has a holder, a reason, an end by the database's own clock, a secret token, and a
 fencing token that rises with every lock that was ever granted. A lock is advice until a write asks for it: `guard` puts it into the
 UPDATE itself, `confirm` at the beginning of a transaction, and from then on it cannot be taken away before that transaction has ended.
+
+Whoever waits for a lock stands in line: first come, first served among those whose locks conflict, as at a Holdfast server.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, Self, TypeVar, Unpack
 
 from sqlalchemy import ColumnElement, Connection, Engine, MetaData
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -27,17 +30,19 @@ from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.answering import LockedAnswer
 from holdfast.databases.immediate import READ_ONLY
+from holdfast.databases.lockasking import Asking, TurnedDownError
 from holdfast.databases.lockdecisions import (
     LockDecisions,
     LockLostError,
-    LockRefusedError,
     LockWish,
     NotHolderError,
     ResourceLockedError,
+    TableMissingError,
     answer_of,
     path_of,
 )
 from holdfast.databases.lockrows import Ended
+from holdfast.databases.lockwaiting import Look, Step, waiting
 from holdfast.databases.retrying import run_locked, run_locked_async
 from holdfast.wire.davxml_write import Condition
 
@@ -48,11 +53,13 @@ __all__ = [
     "LockWish",
     "NotHolderError",
     "ResourceLockedError",
+    "TableMissingError",
 ]
 
 T = TypeVar("T")
 
-_LOOK_AGAIN_S: Final = 0.2
+_LEAVING_S: Final = 1.0
+"""For how long a locked database is waited for by one who only gives a place up; it lapses by itself."""
 
 
 class LockTable(LockDecisions):
@@ -103,24 +110,27 @@ class LockTable(LockDecisions):
 
     def create(self) -> None:
         """Make the tables, where they are not there; needless where migrations make them."""
-        self.metadata.create_all(self.engine, tables=[self.rows.table, self.rows.counter])
+        self.metadata.create_all(self.engine, tables=list(self.tables))
 
     def acquire(
         self, resource: str | ResourcePath, holder: str, *, wait: float = 0.0, **wish: Unpack[LockWish]
     ) -> Lock:
-        """Grant `holder` a lock; looked for again for up to `wait` seconds while another one is in the way.
+        """Grant `holder` a lock; with `wait`, stand in line for it for up to so many seconds. Who does not wait passes nobody either.
 
-        Raises ResourceLockedError; ValueError for a path, a name or an id that cannot be; DatabaseLockedError.
+        Raises ResourceLockedError; ValueError for a path, a name or an id that cannot be; DatabaseLockedError, TableMissingError.
         """
-        work, until = self.granting(resource, holder, wish), time.monotonic() + wait
-        while True:
-            try:
-                return self._run(work)
-            except LockRefusedError as error:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise error.told(path_of(resource)) from None
-            time.sleep(min(left, _LOOK_AGAIN_S))
+        asked = self.asking(resource, holder, wish)
+        steps = waiting(wait)
+        try:
+            step = next(steps, None)
+            while step is not None:
+                step = _sent(steps, self._take(asked, step))
+        except BaseException as error:
+            if asked.may_have_place or not isinstance(error, Exception):
+                with suppress(Exception):  # what has ended the wait is what the caller is to learn
+                    self._run(asked.leave, min(self._deadline, _LEAVING_S))
+            raise
+        return self.outcome(asked)
 
     def refresh(self, lock: Lock | str, *, ttl: float | None = None, holder: str | None = None) -> Lock:
         """Restart the time of a lock, known by itself or by its token. `holder`, where given, must be the lock's.
@@ -185,13 +195,32 @@ class LockTable(LockDecisions):
             raise
         self.release(lock)
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        engine = _bound(self._engines)[0]
-        return run_locked(engine, lambda session: work(session.connection()), deadline=self._deadline)
+    def _take(self, asked: Asking, step: Step | float) -> Look:
+        if not isinstance(step, Step):
+            time.sleep(step)
+            return Look.NEAR
+        try:
+            do = self._read if step is Step.LOOK else self._run
+            return do(lambda connection: asked.go(connection, step))
+        except TurnedDownError:
+            return Look.REFUSED
+
+    def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
+        return self._on(_bound(self._engines)[0], work, self._deadline if deadline is None else deadline)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        engine = _bound(self._engines)[1]
-        return run_locked(engine, lambda session: work(session.connection()), deadline=self._deadline)
+        return self._on(_bound(self._engines)[1], work, self._deadline)
+
+    def _on(self, engine: Engine, work: Callable[[Connection], T], deadline: float) -> T:
+        try:
+            return run_locked(engine, lambda session: work(session.connection()), deadline=deadline)
+        except (OperationalError, ProgrammingError) as error:
+            missing = None
+            with suppress(DBAPIError), engine.connect() as connection:
+                missing = self.missing(connection)
+            if missing is None:
+                raise
+            raise missing from error
 
 
 class AsyncLockTable(LockDecisions):
@@ -210,6 +239,7 @@ class AsyncLockTable(LockDecisions):
         super().__init__(where if isinstance(where, MetaData) else MetaData(), name, timeouts, now)
         self._deadline = deadline
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         if not isinstance(where, MetaData):
             self.bind(where)
 
@@ -226,23 +256,24 @@ class AsyncLockTable(LockDecisions):
 
     async def create(self) -> None:
         """As LockTable.create."""
-        tables = [self.rows.table, self.rows.counter]
         async with self.engine.begin() as connection:
-            await connection.run_sync(lambda plain: self.metadata.create_all(plain, tables=tables))
+            await connection.run_sync(lambda plain: self.metadata.create_all(plain, tables=list(self.tables)))
 
     async def acquire(
         self, resource: str | ResourcePath, holder: str, *, wait: float = 0.0, **wish: Unpack[LockWish]
     ) -> Lock:
-        """As LockTable.acquire."""
-        work, until = self.granting(resource, holder, wish), time.monotonic() + wait
-        while True:
-            try:
-                return await self._run(work)
-            except LockRefusedError as error:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise error.told(path_of(resource)) from None
-            await asyncio.sleep(min(left, _LOOK_AGAIN_S))
+        """As LockTable.acquire. A task that is cancelled leaves the line."""
+        asked = self.asking(resource, holder, wish)
+        steps = waiting(wait)
+        try:
+            step = next(steps, None)
+            while step is not None:
+                step = _sent(steps, await self._take(asked, step))
+        except BaseException as error:
+            if asked.may_have_place or not isinstance(error, Exception):
+                await self._leave(asked)
+            raise
+        return self.outcome(asked)
 
     async def refresh(self, lock: Lock | str, *, ttl: float | None = None, holder: str | None = None) -> Lock:
         """As LockTable.refresh."""
@@ -302,17 +333,56 @@ class AsyncLockTable(LockDecisions):
             raise
         await self.release(lock)
 
-    async def _run(self, work: Callable[[Connection], T]) -> T:
-        return await self._on(_bound(self._engines)[0], work)
+    async def _take(self, asked: Asking, step: Step | float) -> Look:
+        if not isinstance(step, Step):
+            await asyncio.sleep(step)
+            return Look.NEAR
+        try:
+            do = self._read if step is Step.LOOK else self._run
+            return await do(lambda connection: asked.go(connection, step))
+        except TurnedDownError:
+            return Look.REFUSED
+
+    async def _leave(self, asked: Asking) -> None:
+        """Go on with it even where this task is cancelled once more meanwhile."""
+
+        async def leave() -> None:
+            with suppress(Exception):
+                await self._run(asked.leave, min(self._deadline, _LEAVING_S))
+
+        leaving = asyncio.create_task(leave())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.shield(leaving)
+
+    async def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
+        return await self._on(_bound(self._engines)[0], work, self._deadline if deadline is None else deadline)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        return await self._on(_bound(self._engines)[1], work)
+        return await self._on(_bound(self._engines)[1], work, self._deadline)
 
-    async def _on(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    async def _on(self, engine: AsyncEngine, work: Callable[[Connection], T], deadline: float) -> T:
         def asked(session: AsyncSession) -> Awaitable[T]:
             return session.run_sync(lambda plain: work(plain.connection()))
 
-        return await run_locked_async(engine, asked, deadline=self._deadline)
+        try:
+            return await run_locked_async(engine, asked, deadline=deadline)
+        except (OperationalError, ProgrammingError) as error:
+            missing = None
+            with suppress(DBAPIError):
+                async with engine.connect() as connection:
+                    missing = await connection.run_sync(self.missing)
+            if missing is None:
+                raise
+            raise missing from error
+
+
+def _sent(steps: Generator[Step | float, Look], found: Look) -> Step | float | None:
+    """The next step; None after the last one."""
+    try:
+        return steps.send(found)
+    except StopIteration:
+        return None
 
 
 @contextmanager
