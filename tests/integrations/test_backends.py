@@ -199,7 +199,7 @@ class TestHolding:
     def test_what_has_expired_is_gone_and_the_holder_hears_how(self, kept: Kept) -> None:
         lock = taken(kept, "alice", ttl=60)
         kept.advance(61)
-        with pytest.raises(RefusalError, match="expired") as caught:
+        with pytest.raises(RefusalError, match="that alice held expired") as caught:
             kept.locks.refresh(lock.id, lock.token, "alice")
         assert caught.value.status == 410
         assert caught.value.ended is not None
@@ -223,7 +223,7 @@ class TestBreaking:
             kept.locks.break_(lock.id, "bob", "left open")
         ended = kept.locks.break_(lock.id, "bob", "left open", may_break=True)
         assert isinstance(ended, EndedLock)
-        assert (ended.how, ended.by, ended.reason) == ("broken", "bob", "left open")
+        assert (ended.how, ended.holder, ended.by, ended.reason) == ("broken", "alice", "bob", "left open")
         assert asked(kept, "bob") is None
         with pytest.raises(RefusalError, match="left open"):
             kept.locks.refresh(lock.id, lock.token, "alice")
@@ -254,7 +254,7 @@ class TestLooking:
         kept.locks.release(lock.id, lock.token, "alice")
         ended = kept.locks.describe(lock.id)
         assert isinstance(ended, EndedLock)
-        assert ended.how == "released"
+        assert (ended.how, ended.holder, ended.by) == ("released", "alice", "alice")
 
     def test_where_the_application_shows_locks_their_addresses_lead_there(self, kept: Kept) -> None:
         lock = taken(kept, "alice")

@@ -82,6 +82,7 @@ class EndedLock(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     depth: str
     holder: str
+    owner: str = ""
     how: str
     at: datetime
     by: str = ""
@@ -133,6 +134,7 @@ class LockEvent(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     depth: str
     holder: str
+    owner: str = ""
     actor: str
     reason: str
     fencing_token: int

@@ -149,7 +149,8 @@ LOCK_ENDS: Final = frozenset({EventKind.RELEASED, EventKind.EXPIRED, EventKind.D
 class Event(msgspec.Struct, frozen=True):
     """One row of the change feed. `seq` is given by the store, strictly rising, never reused; 0 before that.
 
-    `ends_at` is the instant by which a lock ends that is BREAKING; None with every other kind.
+    `ends_at` is the instant by which a lock ends that is BREAKING; None with every other kind. `owner` is what the holder
+    said of itself, which is all there is on a server without users; empty in what was recorded before that was kept.
     """
 
     seq: int
@@ -164,6 +165,7 @@ class Event(msgspec.Struct, frozen=True):
     reason: str
     fencing_token: int
     ends_at: datetime | None = None
+    owner: str = ""
 
     @classmethod
     def about(cls, lock: Lock, kind: EventKind, at: datetime, *, actor: str, reason: str | None = None) -> Event:
@@ -180,6 +182,7 @@ class Event(msgspec.Struct, frozen=True):
             actor=actor,
             reason=lock.reason if reason is None else reason,
             fencing_token=lock.fencing_token,
+            owner=lock.owner,
         )
 
     @classmethod
@@ -197,6 +200,7 @@ class Event(msgspec.Struct, frozen=True):
             actor=waiter.principal,
             reason=reason,
             fencing_token=0,
+            owner=waiter.owner,
         )
 
     @classmethod

@@ -1,8 +1,7 @@
 """Locks in the application's own database, beside what they protect.
 
 Owns: saying what a LockTable answers in the words of LockBackend. Must not know: frameworks, SQL. Of an engine the tables are made at
-their first use; whoever makes a LockTable itself makes them by migrations. Whoever waits looks again five times a second: there is no
-line in a table.
+their first use, and those that a newer version has more; whoever makes a LockTable itself makes them by migrations.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from holdfast.core.conditions import IfHeader
 from holdfast.core.decisions import Effect, Reach
@@ -25,7 +24,7 @@ from holdfast.databases.locktable import LockLostError, LockTable, NotHolderErro
 from holdfast.databases.patience import DatabaseLockedError
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, LockDepth, ShownLock
 from holdfast.faces.api.errors import RefusalError
-from holdfast.faces.api.shown import granted_lock, shown_lock
+from holdfast.faces.api.shown import ended_text, granted_lock, shown_lock
 from holdfast.finding import Found
 from holdfast.integrations.backends import Wanted
 from holdfast.wire.locked import LockedAnswer
@@ -132,7 +131,7 @@ class OwnDatabaseBackend:
             owner=lock.owner if owner is None else owner,
             reason=lock.reason,
             client=client,
-            break_first=_TAKEN_OVER if lock.scope is LockScope.EXCLUSIVE else "",
+            break_first=_TAKEN_OVER,  # it passes the line: nothing comes free by it
         )
         newer = self.acquire(wanted)
         if isinstance(newer, LockedAnswer):
@@ -154,8 +153,7 @@ class OwnDatabaseBackend:
         """As LockBackend.find."""
         with self._working() as table:
             found = table.find(covering)
-        now = self._now() if found else None
-        return [_shown_at(lock, now or lock.refreshed_at) for lock in sorted(found, key=lambda lock: lock.root)]
+        return self._all_shown(sorted(found, key=lambda lock: lock.root)) if found else []
 
     def close(self) -> None:
         """The engine is the application's, which closes it."""
@@ -181,18 +179,19 @@ class OwnDatabaseBackend:
             return
         with self._making:
             if self._must_make:
-                try:
+                for _ in self.table.tables:
+                    try:
+                        self.table.create()
+                        break
+                    except (IntegrityError, OperationalError, ProgrammingError):
+                        continue  # another process made one of them at the same moment
+                else:
                     self.table.create()
-                except (OperationalError, ProgrammingError):
-                    self.table.create()  # another process made them at the same moment
                 self._must_make = False
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._working() as table:
             return table._read(work)
-
-    def _now(self) -> datetime:
-        return instant(self._read(self.table.rows.time))
 
     def _known(self, lock_id: str) -> tuple[Lock, Ended | None] | None:
         with self._working() as table:
@@ -223,7 +222,13 @@ class OwnDatabaseBackend:
             raise _gone(lock, ended)
 
     def _shown(self, lock: Lock) -> ShownLock:
-        return _shown_at(lock, self._now())
+        return self._all_shown([lock])[0]
+
+    def _all_shown(self, locks: Sequence[Lock]) -> list[ShownLock]:
+        now, lengths = self._read(self.table.counting(locks))
+        return [
+            shown_lock(Found(lock, queue_length=lengths.get(lock.id, 0)), instant(now), _NO_OFFSET) for lock in locks
+        ]
 
 
 class _State:
@@ -244,10 +249,6 @@ def _granted(lock: Lock) -> GrantedLock:
     return granted_lock(Found(lock), _NO_OFFSET)
 
 
-def _shown_at(lock: Lock, now: datetime) -> ShownLock:
-    return shown_lock(Found(lock), now, _NO_OFFSET)
-
-
 def _ended(lock: Lock, ended: Ended) -> EndedLock:
     return EndedLock(
         lock_id=lock.id,
@@ -255,6 +256,7 @@ def _ended(lock: Lock, ended: Ended) -> EndedLock:
         scope=lock.scope,
         depth=cast("LockDepth", lock.depth.value),
         holder=lock.principal,
+        owner=lock.owner,
         how=ended.how,
         at=ended.at.replace(microsecond=0),
         by=ended.by,
@@ -263,7 +265,8 @@ def _ended(lock: Lock, ended: Ended) -> EndedLock:
 
 
 def _gone(lock: Lock, ended: Ended) -> RefusalError:
-    return RefusalError(410, str(LockLostError(lock.root.text, ended)), ended=_ended(lock, ended))
+    told = _ended(lock, ended)
+    return RefusalError(410, ended_text(told, datetime.now(UTC)), ended=told)
 
 
 def _unknown() -> RefusalError:

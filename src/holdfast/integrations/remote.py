@@ -21,6 +21,7 @@ import re
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -39,6 +40,7 @@ from holdfast.core.model import Depth, Face, Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import EndedLock, EndedProblem, GrantedLock, LockPage, ShownLock
 from holdfast.faces.api.errors import RefusalError
+from holdfast.faces.api.shown import ended_text
 from holdfast.integrations.backends import DEFAULT_PRINCIPAL, Wanted
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import ContendingLock, LockedAnswer, parse_locked_problem
@@ -116,7 +118,7 @@ class RemoteBackend:
             return None
         if response.status == 423:
             return self._locked(response, effects[0].resource, Condition.LOCK_TOKEN_SUBMITTED)
-        raise _refusal(response)
+        raise self._refusal(response)
 
     def acquire(self, wanted: Wanted) -> GrantedLock | LockedAnswer:
         """As LockBackend.acquire."""
@@ -148,7 +150,7 @@ class RemoteBackend:
         body = {"token": self._own(lock_id, token, principal, "refresh").token} | _ttl(ttl)
         response = self._ask("POST", f"{_address(lock_id)}/refresh", body)
         if response.status != 200:
-            raise _refusal(response)
+            raise self._refusal(response)
         lock = decoded(response, GrantedLock)
         return self._granted(lock, principal)
 
@@ -157,7 +159,7 @@ class RemoteBackend:
         proof = self._own(lock_id, token, principal, "release")
         response = self._ask("DELETE", _address(lock_id), lock_token=proof.token)
         if response.status != 204:
-            raise _refusal(response)
+            raise self._refusal(response)
 
     def break_(
         self, lock_id: str, principal: str, reason: str, *, after: float = 0.0, may_break: bool = False
@@ -176,7 +178,7 @@ class RemoteBackend:
             return self._ended(decoded(response, EndedLock))
         if response.status == 403:
             raise RefusalError(403, "This lock is none of the application's, which has no right to break it.")
-        raise _refusal(response)
+        raise self._refusal(response)
 
     def take_over(
         self, lock_id: str, principal: str, *, ttl: float | None = None, owner: str | None = None, client: str = ""
@@ -190,7 +192,7 @@ class RemoteBackend:
         said = {} if owner is None else {"owner": _owner(principal, owner)}
         response = self._ask("POST", f"{_address(lock_id)}/take-over", _ttl(ttl) | said)
         if response.status not in {200, 201}:
-            raise _refusal(response)
+            raise self._refusal(response)
         lock = decoded(response, GrantedLock)
         return self._granted(lock, principal)
 
@@ -203,14 +205,14 @@ class RemoteBackend:
             return None
         ended = decoded(response, EndedProblem).ended if response.status == 410 else None
         if ended is None:
-            raise _refusal(response)
+            raise self._refusal(response)
         return self._ended(ended)
 
     def find(self, covering: ResourcePath) -> list[ShownLock]:
         """As LockBackend.find."""
         response = self._ask("GET", f"/api/locks?limit=1000&covering={quote(covering.href(), safe='')}")
         if response.status != 200:
-            raise _refusal(response)
+            raise self._refusal(response)
         return [self._shown(lock) for lock in decoded(response, LockPage).locks]
 
     def close(self) -> None:
@@ -289,15 +291,21 @@ class RemoteBackend:
         )
 
     def _ended(self, ended: EndedLock) -> EndedLock:
+        """The same of a lock that has ended: who held it, and who broke it."""
+        holder = self._holder(Holder(ended.holder, ended.owner, ""))
+        was_own = holder.name != ended.holder
+        by = holder.name if was_own and ended.by == ended.holder else ended.by
         reason, between, name = ended.reason.rpartition(_BETWEEN)
-        if ended.by != self._own_name() or not between:
-            return ended
-        return msgspec.structs.replace(ended, by=name, reason=reason)
+        if between and ended.by == self._own_name():
+            by = name
+        else:
+            reason = ended.reason
+        return msgspec.structs.replace(ended, holder=holder.name, owner=holder.owner, by=by, reason=reason)
 
     def _locked(self, response: ClientResponse, resource: ResourcePath, condition: Condition) -> LockedAnswer:
         problem = parse_locked_problem(response.body)
         if problem is None:
-            raise _refusal(response)
+            raise self._refusal(response)
         now = response.answered_at or datetime.now(UTC)
         length = problem.queue_length if isinstance(problem.queue_length, int) else 0
         position = problem.position if isinstance(problem.position, int) else None
@@ -338,11 +346,22 @@ class RemoteBackend:
         if wanted.depth is Depth.INFINITY:
             response = self._ask("GET", f"/api/locks?limit=1000&under={quote(wanted.resource.href(), safe='')}")
             if response.status != 200:
-                raise _refusal(response)
+                raise self._refusal(response)
             found += [self._shown(lock) for lock in decoded(response, LockPage).locks]
         return found
 
     # -- asking -------------------------------------------------------------------------------------
+
+    def _refusal(self, response: ClientResponse) -> RefusalError:
+        try:
+            problem = msgspec.json.decode(response.body, type=EndedProblem)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            problem = EndedProblem(title="", status=response.status)
+        ended = None if problem.ended is None else self._ended(problem.ended)
+        detail = problem.detail or problem.title
+        if ended is not None and response.status == HTTPStatus.GONE:
+            detail = ended_text(ended, response.answered_at or datetime.now(UTC))
+        return _passed_on(response.status, detail, ended, retry_seconds(response))
 
     def _client(self) -> Client:
         opened = self._opened
@@ -359,7 +378,7 @@ class RemoteBackend:
         if not self._account:
             response = self._ask("GET", "/api/session")
             if response.status != 200:
-                raise _refusal(response)
+                raise self._refusal(response)
             self._account = decoded(response, _Account).name
         return self._account
 
@@ -417,14 +436,6 @@ def _ttl(ttl: float | None) -> dict[str, object]:
 
 def _address(lock_id: str) -> str:
     return f"/api/locks/{quote(lock_id, safe='')}"
-
-
-def _refusal(response: ClientResponse) -> RefusalError:
-    try:
-        problem = msgspec.json.decode(response.body, type=EndedProblem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        problem = EndedProblem(title="", status=response.status)
-    return _passed_on(response.status, problem.detail or problem.title, problem.ended, retry_seconds(response))
 
 
 def _passed_on(status: int, detail: str, ended: EndedLock | None = None, retry: float = 0.0) -> RefusalError:

@@ -16,6 +16,7 @@ or how locks are kept. The bodies are those of a Holdfast server's API, so what 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -34,6 +35,7 @@ from holdfast.faces.api.bodies import (
     ShownLock,
     TakeOverBody,
 )
+from holdfast.faces.api.shown import ended_text
 from holdfast.integrations.answering import REFUSALS, RefusalError, answer_refusal
 from holdfast.integrations.backends import Locks, Wanted, resource_of
 from holdfast.integrations.guarding import Head
@@ -148,7 +150,7 @@ class LockRoutes:
         if found is None:
             raise RefusalError(404, "No lock with this id is known here.")
         if isinstance(found, EndedLock):
-            raise RefusalError(410, f"The lock on {found.root} that {found.holder} held was {found.how}.", ended=found)
+            raise RefusalError(410, ended_text(found, datetime.now(UTC)), ended=found)
         return _said(found)
 
     def _refresh(self, asked: _Asked, lock_id: str) -> Response:

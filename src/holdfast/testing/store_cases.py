@@ -124,6 +124,7 @@ def event_about(lock: Lock, at: datetime, kind: EventKind = EventKind.GRANTED) -
         "because",
         lock.fencing_token,
         at + HALF_MINUTE if kind is EventKind.BREAKING else None,
+        lock.owner,
     )
 
 

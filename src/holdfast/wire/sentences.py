@@ -60,11 +60,12 @@ def program_name(client: str) -> str:
     return clean(words[0].split("/")[0], 40) if words else ""
 
 
-def holder_text(name: str, owner: str) -> str:
-    """Who holds a lock. Without users everyone is anonymous, and the client's own owner text is all there is."""
+def holder_text(name: str, owner: str, *, begins: bool = True) -> str:
+    """Who holds a lock; `begins` a sentence. Without users everyone is anonymous, and the client's own owner text is all there is."""
     if name and name != ANONYMOUS.name:
         return clean(name)
-    return f"Someone (\u201c{clean(owner, 60)}\u201d)" if owner.strip() else "Someone"
+    someone = "Someone" if begins else "someone"
+    return f"{someone} (\u201c{clean(owner, 60)}\u201d)" if owner.strip() else someone
 
 
 def broken_text(actor: str, reason: str, at: datetime, today: datetime) -> str:

@@ -332,13 +332,17 @@ class LockPage(msgspec.Struct, frozen=True):
 
 
 class EndedLock(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock that is no more: how it ended, when, by whom and why. `by` is empty where nobody ended it."""
+    """A lock that is no more: how it ended, when, by whom and why. `by` is empty where nobody ended it.
+
+    `owner` is what the holder said of itself.
+    """
 
     lock_id: str
     root: str
     scope: LockScope
     depth: LockDepth
     holder: str
+    owner: str = ""
     how: EventKind
     at: datetime
     by: str
@@ -369,7 +373,8 @@ class RefreshResults(msgspec.Struct, frozen=True):
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the record: a lock was granted, or ended in one of the ways; or a request came into or left the line.
 
-    Of the kind `breaking` alone, a break that was set for later, `ends_at` is the instant by which the lock ends.
+    Of the kind `breaking` alone, a break that was set for later, `ends_at` is the instant by which the lock ends. `owner` is
+    what the holder said of itself.
     """
 
     seq: int
@@ -380,6 +385,7 @@ class EventBody(msgspec.Struct, frozen=True, kw_only=True):
     scope: LockScope
     depth: LockDepth
     holder: str
+    owner: str = ""
     actor: str
     reason: str
     fencing_token: int

@@ -16,9 +16,18 @@ from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import EndedLock, EventBody, GrantedLock, LockDepth, PendingBreak, ShownLock
 from holdfast.registry import Found
 from holdfast.wire.locked import Holder
-from holdfast.wire.sentences import clean, clock_text
+from holdfast.wire.sentences import clean, clock_text, holder_text
 
-__all__ = ["ended_lock", "ended_sentence", "event_body", "granted_lock", "may_see", "may_see_event", "shown_lock"]
+__all__ = [
+    "ended_lock",
+    "ended_sentence",
+    "ended_text",
+    "event_body",
+    "granted_lock",
+    "may_see",
+    "may_see_event",
+    "shown_lock",
+]
 
 _SECOND = timedelta(seconds=1)
 
@@ -103,6 +112,7 @@ def ended_lock(event: Event, offset: timedelta) -> EndedLock:
         scope=event.scope,
         depth=_depth(event.depth),
         holder=event.holder,
+        owner=event.owner,
         how=event.kind,
         at=_down(event.at + offset),
         by=event.actor,
@@ -112,10 +122,16 @@ def ended_lock(event: Event, offset: timedelta) -> EndedLock:
 
 def ended_sentence(event: Event, now: datetime, offset: timedelta) -> str:
     """The same for a person."""
-    how = _HOW[event.kind].format(by=clean(event.actor) or "somebody")
-    at = clock_text(event.at + offset, now + offset)
-    reason = f"; reason: {clean(event.reason)}" if event.kind is EventKind.BROKEN and event.reason else ""
-    return f"The lock on {event.root.text} that {clean(event.holder)} held {how} at {at}{reason}."
+    return ended_text(ended_lock(event, offset), now + offset)
+
+
+def ended_text(ended: EndedLock, today: datetime) -> str:
+    """The same of a lock as a program sees it; the instants are on the wall clock."""
+    how = _HOW[ended.how].format(by=clean(ended.by) or "somebody")
+    holder = holder_text(ended.holder, ended.owner, begins=False)
+    reason = f"; reason: {clean(ended.reason)}" if ended.reason else ""
+    root = ResourcePath.from_target(ended.root).text
+    return f"The lock on {root} that {holder} held {how} at {clock_text(ended.at, today)}{reason}."
 
 
 def event_body(event: Event, offset: timedelta) -> EventBody:
@@ -129,6 +145,7 @@ def event_body(event: Event, offset: timedelta) -> EventBody:
         scope=event.scope,
         depth=_depth(event.depth),
         holder=event.holder,
+        owner=event.owner,
         actor=event.actor,
         reason=event.reason,
         fencing_token=event.fencing_token,

@@ -177,19 +177,19 @@ WRITE_ANCHOR: Final = "INSERT OR REPLACE INTO anchor (one, wall_us, uptime_us, b
 """A new anchor, after a restart of the machine."""
 
 APPEND_EVENT: Final = (
-    "INSERT INTO events (seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events (seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at, owner)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 """One more row of the feed."""
 
 EVENTS_AFTER: Final = (
-    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at"
+    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at, owner"
     " FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 """The feed from just after a seq."""
 
 END_OF_LOCK: Final = (
-    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at"
+    "SELECT seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at, owner"
     " FROM events WHERE lock_id = ? AND kind IN ('released', 'expired', 'destroyed', 'broken') ORDER BY seq DESC LIMIT 1"
 )
 """How the lock with an id ended. The kinds stand here as they do in the index."""

@@ -181,7 +181,7 @@ def waiter_row(waiter: Waiter) -> Row:
 
 def event_from(row: Row) -> Event:
     """An event from its columns."""
-    seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at = row
+    seq, at, kind, lock_id, root, scope, depth, holder, actor, reason, fencing_token, ends_at, owner = row
     return Event(
         seq,
         instant_from(at),
@@ -195,6 +195,7 @@ def event_from(row: Row) -> Event:
         reason,
         fencing_token,
         None if ends_at is None else instant_from(ends_at),
+        owner,
     )
 
 
@@ -219,6 +220,7 @@ def event_row(event: Event) -> Row:
         event.reason,
         event.fencing_token,
         None if ends_at is None else microseconds(ends_at),
+        event.owner,
     )
 
 

@@ -6,10 +6,10 @@
  * @typedef {{id: string, root: string, scope: "exclusive" | "shared", depth: "0" | "infinity", holder: Holder, reason: string,
  *   since: string, expires_at: string | null, expires_in: number | null, queue_length: number, url: string, face: string,
  *   refreshed_at: string, breaking: PendingBreak | null}} Lock
- * @typedef {{lock_id: string, root: string, scope: string, depth: string, holder: string, how: string, at: string, by: string,
+ * @typedef {{lock_id: string, root: string, scope: string, depth: string, holder: string, owner: string, how: string, at: string, by: string,
  *   reason: string}} Ended
  * @typedef {{seq: number, at: string, kind: string, lock_id: string, root: string, scope: string, depth: string, holder: string,
- *   actor: string, reason: string, fencing_token: number, ends_at?: string}} LockEvent
+ *   owner: string, actor: string, reason: string, fencing_token: number, ends_at?: string}} LockEvent
  */
 
 /** What the server refused, or that it could not be reached (status 0). */

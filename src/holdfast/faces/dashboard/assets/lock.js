@@ -12,7 +12,7 @@ import { openSession } from "./session.js";
 import { askToTakeOver } from "./taking_over.js";
 import { ago, clock, countdown, inFull, span, uptime } from "./time.js";
 import { stillWaiting } from "./waiting.js";
-import { FACES, KINDS, claims, eventReason, eventSentence, holderName, lockedText, principal } from "./words.js";
+import { FACES, KINDS, claims, eventReason, eventSentence, holderName, lockedText, pastHolder, principal } from "./words.js";
 
 const READ_AGAIN_MS = 15_000;
 const GATHER_MS = 120;
@@ -129,7 +129,7 @@ function factsOf(lock) {
  * @param {import("./api.js").LockEvent[]} line
  */
 function waitersFact(lock, line) {
-  const names = line.map((event) => el("li", {}, foreign(principal(event.holder)), el("span", { class: "quiet" }, ` since ${clock(event.at)}`)));
+  const names = line.map((event) => el("li", {}, foreign(pastHolder(event)), el("span", { class: "quiet" }, ` since ${clock(event.at)}`)));
   return fact("Waiting", `${lock.queue_length} in line`, names.length ? el("ol", {}, ...names) : null);
 }
 
@@ -161,7 +161,7 @@ async function showEnded(ended) {
       el("p", { class: "signs" }, el("span", { class: `chip ${colour}` }, `Ended: ${word.toLocaleLowerCase()}`)),
       ...heading(ended.root),
       el("dl", { class: "facts" },
-        ...fact("Was held by", el("b", {}, foreign(principal(ended.holder))), el("span", { class: "quiet" }, held)),
+        ...fact("Was held by", el("b", {}, foreign(pastHolder(ended))), el("span", { class: "quiet" }, held)),
         ...fact("Ended", el("time", { datetime: ended.at, title: inFull(ended.at) }, clock(ended.at)), el("span", { class: "quiet" }, ` · ${ago(ended.at)}`)),
         ...(ended.by ? fact("By", foreign(principal(ended.by))) : []),
         ...(ended.reason ? fact("Why", foreign(ended.reason)) : []))),
@@ -183,7 +183,7 @@ async function showUnknown() {
     root = queued.root;
     show(events, () => [
       el("article", { class: "card padded" }, el("p", { class: "signs" }, el("span", { class: "chip mine" }, "Waiting in line")), ...heading(queued.root),
-        el("p", {}, el("b", {}, foreign(principal(queued.holder))), ` has waited for this lock since ${clock(queued.at)}. This page shows it as soon as it is granted.`)),
+        el("p", {}, el("b", {}, foreign(pastHolder(queued))), ` has waited for this lock since ${clock(queued.at)}. This page shows it as soon as it is granted.`)),
       timeline(events),
     ]);
     return;

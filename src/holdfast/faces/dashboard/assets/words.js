@@ -38,6 +38,12 @@ export function holderName(holder) {
 }
 
 /**
+ * The same of a lock that has ended, or of one who waits.
+ * @param {{holder: string, owner: string}} event
+ */
+export const pastHolder = (event) => holderName({ name: event.holder, owner: event.owner, client: "" });
+
+/**
  * What the holder's program says of itself, as far as it tells more than the name does.
  * @param {import("./api.js").Holder} holder
  * @returns {string[]}
@@ -71,10 +77,10 @@ const resourceLink = (event) => el("a", { href: `/locks/${encodeURIComponent(eve
  */
 export function eventSentence(event, heldFor) {
   const link = resourceLink(event);
-  const holder = el("b", {}, foreign(principal(event.holder)));
+  const holder = el("b", {}, foreign(pastHolder(event)));
   const actor = el("b", {}, foreign(principal(event.actor)));
   const after = heldFor === null || heldFor < 1 ? "" : ` after ${span(heldFor)}`;
-  const isOwn = event.actor === event.holder;
+  const isOwn = event.actor === event.holder && event.actor !== ANONYMOUS; // of somebody and somebody nothing is known
   switch (event.kind) {
     case "granted":
       return event.depth === "infinity"
@@ -91,7 +97,7 @@ export function eventSentence(event, heldFor) {
       return isOwn ? [holder, " is ending the lock on ", link, by] : [actor, " is breaking the lock of ", holder, " on ", link, by];
     }
     case "broken":
-      if (isOwn && event.reason === "taken over") return [holder, " took over the lock on ", link, " from another place", after];
+      if (event.actor === event.holder && event.reason === "taken over") return [holder, " took over the lock on ", link, " from another place", after];
       return isOwn ? [holder, " ended the lock on ", link, after] : [actor, " broke the lock of ", holder, " on ", link, after];
     case "queued":
       return [holder, " got in line for ", link];
