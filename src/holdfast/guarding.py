@@ -30,6 +30,7 @@ from holdfast.edge.gates import FaceGate, Gate, Scope, ServerGate
 from holdfast.edge.relaying import Relay
 from holdfast.edge.serve import Server, Tls
 from holdfast.edge.settings import SLOW, EdgeConfig, Identifier, Route, Slow, Still
+from holdfast.edge.upgrading import WEBSOCKET, Upgrades
 from holdfast.edge.upstream import Pool, Upstream
 from holdfast.faces.api.call import ApiSite
 from holdfast.faces.api.events import event_writer
@@ -89,6 +90,7 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
     trusted: frozenset[str] = frozenset({"127.0.0.1", "::1"})
     upstream_host: str = ""
     answer_s: float = 60.0
+    upgrades: Upgrades = Upgrades(protocols=frozenset({WEBSOCKET}))
     users_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -247,7 +249,7 @@ class Guard:
             self._locks = _Locks(settings.locks, settings, users, rules, clock)
             gate = FaceGate(self._locks.face, Scope(settings.prefixes, reads=self._locks.has_users), rules)
             own, explains = self._locks.face, None
-        relay = Relay(pool=application, rules=rules, gate=gate, answer_s=settings.answer_s)
+        relay = Relay(pool=application, rules=rules, gate=gate, answer_s=settings.answer_s, upgrades=settings.upgrades)
 
         def close_pools() -> None:
             for pool in pools:
@@ -267,6 +269,7 @@ class Guard:
             else None,
             at_end=close_pools,
             observe=None if log is None else _noting(log),
+            observe_relayed=None if log is None else _noting(log),
         )
 
     def start(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,8 @@ import uvicorn
 
 from holdfast.clock import Clock
 from holdfast.config import Durability
-from holdfast.edge.serve import Server
+from holdfast.edge.serve import Server, Tls
+from holdfast.edge.settings import Limits
 from holdfast.edge.upstream import Upstream
 from holdfast.guarding import Guard, GuardSettings
 from tests.edge.tiny import PATIENCE_S, Client
@@ -158,8 +160,9 @@ def forever(answer: Callable[[Peer, str, dict[str, str], bytes], None]) -> Handl
 class AsgiApplication:
     """An ASGI application in uvicorn, in a thread."""
 
-    def __init__(self, app: Any) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+    def __init__(self, app: Any, **options: Any) -> None:
+        chosen = {"log_level": "error", "lifespan": "off", "ws": "none", **options}
+        self._server = uvicorn.Server(uvicorn.Config(app, **chosen))
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run)
@@ -192,6 +195,8 @@ class Standing:
         *,
         users: tuple[Any, ...] = (),
         graceful_s: float = PATIENCE_S,
+        tls: Tls | None = None,
+        limits: Limits | None = None,
         **settings: Any,
     ) -> None:
         self.uptime = Uptime()
@@ -203,9 +208,8 @@ class Standing:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = self.socket.getsockname()
         ready = threading.Event()
-        self.server = Server(
-            self.guard.home, self.guard.edge, graceful_s=graceful_s, lifespan="off", on_ready=ready.set
-        )
+        edge = self.guard.edge if limits is None else replace(self.guard.edge, limits=limits)
+        self.server = Server(self.guard.home, edge, tls=tls, graceful_s=graceful_s, lifespan="off", on_ready=ready.set)
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), name="guard")
         self.thread.start()
         assert ready.wait(PATIENCE_S)

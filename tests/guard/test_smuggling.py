@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+from holdfast.edge.upgrading import Upgrades
 from tests.edge.tiny import wait_until
 from tests.guard.standing import Peer, RawApplication
 
@@ -124,8 +125,8 @@ def test_methods_that_are_not_for_an_application_behind_a_guard(guarding, applic
     assert application.connections == 0
 
 
-def test_a_websocket_is_refused_in_plain_words(guarding, application):
-    guard = guarding(application)
+def test_a_websocket_is_refused_in_plain_words_where_that_is_wanted(guarding, application):
+    guard = guarding(application, upgrades=Upgrades())
     with guard.connect() as client:
         answer = client.ask(
             "GET", "/ws", fields="Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

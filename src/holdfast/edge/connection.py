@@ -24,6 +24,7 @@ from holdfast.edge.performing import Standing
 from holdfast.edge.runtime import Runtime
 from holdfast.edge.sending import Outlet
 from holdfast.edge.streaming import OpenStream
+from holdfast.edge.upgrading import Inbox
 from holdfast.wire.exchange import Headers, Pending, Request, Response, Stream
 
 __all__ = ["EdgeConnection", "Mode", "Phase", "connection_field"]
@@ -64,7 +65,8 @@ class EdgeConnection(HttpToolsProtocol):
     """What `HoldfastProtocol` is built on.
 
     `_phase` and `_mode` say where the parser stands, `_since` and `_window` since when and with how many
-    bytes; `_deaf` that nothing is parsed any more, `_last` that the request at hand is the last one.
+    bytes; `_deaf` that nothing is parsed any more, `_last` that the request at hand is the last one. Where that one asks to leave
+    HTTP, `_inbox` gets all that comes behind it, and decides when the socket is read.
     """
 
     runtime: Runtime
@@ -94,6 +96,7 @@ class EdgeConnection(HttpToolsProtocol):
         self._progress: tuple[int, int] | None = None
         self._progress_at = 0.0
         self._standing: Standing | None = None
+        self._inbox: Inbox | None = None
         self._client_host = ""
         self._scheme = "http"
 
@@ -121,6 +124,13 @@ class EdgeConnection(HttpToolsProtocol):
         standing, self._standing = self._standing, None
         if standing is not None:
             standing.lost()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more; True where it may still be written to."""
+        if self._inbox is None or not self._inbox.is_open:
+            return None
+        self._inbox.end()
+        return self.transport.can_write_eof()  # TLS ends both directions at once
 
     def shutdown(self) -> None:
         """End after what is in flight; at once when nothing is. Called by uvicorn."""
@@ -150,12 +160,14 @@ class EdgeConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes less than is sent: read nothing more from it either."""
         super().pause_writing()
-        self.pause_intake()
+        if self._inbox is None:
+            self.pause_intake()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         super().resume_writing()
-        self.resume_intake()
+        if self._inbox is None:
+            self.resume_intake()
 
     def pause_intake(self) -> None:
         """Read no more from the socket."""
@@ -267,15 +279,28 @@ class EdgeConnection(HttpToolsProtocol):
         return encode_head(response, length, defaults, connection, chunked=chunked)
 
     def relayed_head(
-        self, request: Request, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool
+        self,
+        request: Request,
+        response: Response,
+        length: int | None,
+        *,
+        chunked: bool,
+        keep: bool,
+        http10: bool,
+        switches: bool = False,
     ) -> bytes:
-        """The head of an answer that another server gave, whose fields are its own; Date is added where it sent none."""
-        if self._observe is not None:
-            self._observe(request, response)
+        """The head of an answer that another server gave, whose fields are its own; Date is added where it sent none.
+
+        `switches` for a 101. Raises HeadError.
+        """
+        observe = self.runtime.config.observe_relayed
+        if observe is not None:
+            observe(request, response)
         is_dated = any(name.lower() == "date" for name, _ in response.headers)
         dates = [] if is_dated else [field for field in self.server_state.default_headers if field[0] == b"date"]
         lines = "".join(f"{name.decode('latin-1')}: {value.decode('latin-1')}\r\n" for name, value in dates)
-        return encode_head(response, length, lines, connection_field(keep=keep, http10=http10), chunked=chunked)
+        connection = UPGRADE if switches else connection_field(keep=keep, http10=http10)
+        return encode_head(response, length, lines, connection, chunked=chunked)
 
     def answered(self, *, keep: bool, unread: bool) -> None:
         """A cycle has sent its answer."""

@@ -208,7 +208,11 @@ class Cycle(RequestResponseCycle):
             if not self._handed_over:
                 close_body(response.body)
         self.response_complete = True
-        self.connection.answered(keep=keep and self.keep_alive, unread=not self.intake.complete)
+        self.connection.answered(keep=keep and self.keep_alive, unread=self._has_unread())
+
+    def _has_unread(self) -> bool:
+        """True where the client may still be sending what nobody reads."""
+        return not self.intake.complete
 
     async def _send(self, response: Response) -> bool:
         """True when the connection may stay open after it."""

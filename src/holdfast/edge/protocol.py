@@ -102,6 +102,9 @@ class HoldfastProtocol(EdgeConnection):
         if self._deaf or parser is None:
             self._drain(len(data))
             return
+        if self._inbox is not None:
+            self._inbox.feed(data)
+            return
         before = self._phase
         is_start = before is _IDLE or self._opening != b""
         if is_start:
@@ -115,18 +118,26 @@ class HoldfastProtocol(EdgeConnection):
         waiting: list[bytes | memoryview] = [data]
         while waiting:
             piece = waiting.pop()
+            if self._inbox is not None:
+                self._inbox.feed(piece)
+                continue
             try:
                 parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
                 is_start = False
-                waiting += self._without(upgrade, piece)
+                again = self._without(upgrade, piece)
+                if again:
+                    self.parser = parser = new_parser(
+                        self
+                    )  # this one reads nothing behind a request that ends its connection
+                    waiting += again
             except httptools.HttpParserError as error:
-                again = self._read_again(error, cast("bytes", piece)) if is_start else None
-                if again is None:
+                opened = self._read_again(error, cast("bytes", piece)) if is_start else None
+                if opened is None:
                     self._bad_bytes(error)
                     return
                 self.parser = parser = new_parser(self)
-                waiting += again
+                waiting += opened
         if self._phase is not _IDLE:
             self._count_unparsed(len(data), before)
 
@@ -262,7 +273,9 @@ class HoldfastProtocol(EdgeConnection):
         if isinstance(face, Relay):
             self._mode = _COLD
             arrival = Arrival(length=length, expects_continue=expects, http10=http10, keep=keep)
-            self._go_cold(RelayCycle(self, arrival, request, face, fields))
+            cycle = RelayCycle(self, arrival, request, face, fields)
+            self._inbox = cycle.inbox
+            self._go_cold(cycle)
             return
         is_free = not expects and not self._is_busy() and not self.flow.write_paused
         if is_free and length is not None and length <= self._memory_bytes:

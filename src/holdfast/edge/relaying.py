@@ -8,6 +8,9 @@ as it is sent. Request and answer pass at the same time, so an application may a
 100 that it sends is the one that the client gets. The last byte of a request (of its head, where it has no body; of a
 chunked one, the chunk that ends it) waits for the gate, unless the gate was asked just before: so a lock that is granted
 while an upload is on its way wins, and the application, which never got the whole request, must drop it (RFC 9112 section 8).
+
+A request that asks to leave HTTP for a protocol that may pass is the last one on its connection. After the application's 101 both
+connections are joined (`upgrading`), and the cycle lasts as long as they are.
 """
 
 from __future__ import annotations
@@ -15,32 +18,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol, TypeVar
 
 import h11
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from holdfast.edge.cycle import Arrival, Cycle
 from holdfast.edge.cycle import Connection as CycleConnection
 from holdfast.edge.forwarding import (
     BadFieldsError,
     ForwardingRules,
-    connection_options,
     request_fields,
     response_fields,
 )
 from holdfast.edge.gates import Gate
 from holdfast.edge.heads import BODILESS, HeadError, encode_interim, problem
 from holdfast.edge.intake import ClientGoneError, RefusedError
+from holdfast.edge.upgrading import WEBSOCKET, Inbox, Tunnel, Upgrades, asked_protocols, check_switch
 from holdfast.edge.upstream import Exchange, Pool, UpstreamError, UpstreamSlowError
-from holdfast.wire.exchange import Request, Response
+from holdfast.wire.exchange import Face, Request, Response
 
-__all__ = ["Connection", "Relay", "RelayCycle"]
+__all__ = ["Connection", "Failure", "Relay", "RelayCycle"]
 
 T = TypeVar("T")
+
+Failure = Literal["failed", "slow", "cut"]
+"""The application could not be reached or was not understood; it took too long; it broke off an answer that had begun."""
+
+Head = h11.Response | h11.InformationalResponse
 
 logger = logging.getLogger("holdfast.guard")
 
@@ -55,20 +64,35 @@ _FRESH_S: Final = 0.1
 class Relay:
     """Where requests go on to. `gate` is asked about each; None lets all pass. `answer_s`: seconds for the answer's head,
 
-    once the request is sent, and for taking any of it. An answer may then take as long as its client stays.
+    once the request is sent, and for taking any of it. An answer may then take as long as its client stays. `upgrades` are
+    the protocols for which a connection may leave HTTP. With `own` that face answers what the gate lets pass, and nothing
+    goes on. `on_failure` is told of each failure of the application's.
     """
 
     pool: Pool
     rules: ForwardingRules
     gate: Gate | None
     answer_s: float = 60.0
+    upgrades: Upgrades = field(default_factory=Upgrades)
+    own: Face | None = None
+    on_failure: Callable[[Failure], None] | None = None
 
 
 class Connection(CycleConnection, Protocol):
     """What passing on asks of the connection it is on, beside what any cycle does."""
 
+    flow: FlowControl
+
     def relayed_head(
-        self, request: Request, response: Response, length: int | None, *, chunked: bool, keep: bool, http10: bool
+        self,
+        request: Request,
+        response: Response,
+        length: int | None,
+        *,
+        chunked: bool,
+        keep: bool,
+        http10: bool,
+        switches: bool = False,
     ) -> bytes:
         """The head of an answer of the application's, with its own Date and Server; raises HeadError."""
         ...
@@ -98,6 +122,16 @@ class RelayCycle(Cycle):
         self._asked_at = 0.0
         self._asked_whole = False
         self._length: int | None = None
+        self._protocols: list[str] = []
+        self._tunnel: Tunnel | None = None
+        self.inbox: Inbox | None = None
+        """Where all goes that comes behind this request, if it asks to leave HTTP."""
+        if arrival.length == 0 and not arrival.http10:
+            asked = asked_protocols(request, fields)
+            self._protocols = [one for one in asked if one in relay.upgrades.protocols]
+        if self._protocols:
+            self.inbox = Inbox(connection.flow, connection.loop)
+            self.keep_alive = False  # where it is refused, nobody knows whether what follows is HTTP
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Pass on, and answer."""
@@ -110,11 +144,15 @@ class RelayCycle(Cycle):
 
     def lost(self) -> None:
         """The client is gone: let the application know."""
-        if self._task is not None:
+        if self._tunnel is not None:
+            self._tunnel.lose()
+        elif self._task is not None:
             self._task.cancel()
 
     def hasten(self) -> None:
-        """The server stops: what is under way may end in the time that there is."""
+        """The server stops: what is under way may end in the time that there is; joined connections have no end of their own."""
+        if self._tunnel is not None:
+            self._tunnel.stop()
 
     def _end(self) -> None:
         if self._pump is not None:
@@ -132,10 +170,14 @@ class RelayCycle(Cycle):
             self._refuse_unpassable()
             request.principal = await self._identify()
             await self._ask()
-            length = self.arrival.length
             relay = self._relay
+            if relay.own is not None:
+                return await self._call(relay.own)
+            length = self.arrival.length
             authority = relay.pool.upstream.authority
             fields = request_fields(request, self._fields, relay.rules, length=length, authority=authority)
+            if self._protocols:
+                fields += [(b"connection", b"upgrade"), (b"upgrade", ", ".join(self._protocols).encode("latin-1"))]
             return await self._forward(fields, length)
         except BadFieldsError as error:
             self.keep_alive = False  # what follows on this connection may be a part of what was not understood
@@ -154,10 +196,8 @@ class RelayCycle(Cycle):
             raise BadFieldsError(405, "TRACE is not passed on.")
         if self.arrival.http10 and b"transfer-encoding" in request.headers:
             raise BadFieldsError(400, "HTTP/1.0 has no Transfer-Encoding.")
-        upgrade = request.headers.get(b"upgrade")
-        if upgrade is not None and b"upgrade" in connection_options(self._fields):
-            if "websocket" in {option.strip().lower() for option in upgrade.split(",")}:
-                raise BadFieldsError(501, "WebSockets are not passed on: a guard cannot tell what is changed by them.")
+        if WEBSOCKET not in self._relay.upgrades.protocols and WEBSOCKET in asked_protocols(request, self._fields):
+            raise BadFieldsError(501, "WebSockets are not passed on here: nobody could tell what is changed by them.")
 
     async def _ask(self) -> None:
         """Raise RefusedError where the gate refuses."""
@@ -201,12 +241,12 @@ class RelayCycle(Cycle):
                 self._pump = asyncio.create_task(self._send_body(exchange, length))
                 self._pump.add_done_callback(_look)
                 head = await self._head_beside(exchange, self._pump)
+            return self._answer_of(head)
         except BaseException:
             self._exchange = None
             await self._stop_pump()
             exchange.end()
             raise
-        return self._answer_of(head)
 
     async def _send_head(self, exchange: Exchange, fields: list[tuple[bytes, bytes]], *, ends: bool) -> None:
         request = self.request
@@ -237,7 +277,7 @@ class RelayCycle(Cycle):
                 return
             await self._timely(exchange.send_data(data))
 
-    async def _head_beside(self, exchange: Exchange, pump: asyncio.Task[None]) -> h11.Response:
+    async def _head_beside(self, exchange: Exchange, pump: asyncio.Task[None]) -> Head:
         """The answer's head, which may come before the body is sent. Where sending fails, an answer may have come all the same."""
         coming = asyncio.create_task(self._final_head(exchange))
         try:
@@ -249,10 +289,12 @@ class RelayCycle(Cycle):
         finally:
             coming.cancel()
 
-    async def _final_head(self, exchange: Exchange) -> h11.Response:
-        """The final head; what comes before it is passed on (RFC 9110 section 15.2). Raises UpstreamError."""
+    async def _final_head(self, exchange: Exchange) -> Head:
+        """The final head, or a 101; what comes before it is passed on (RFC 9110 section 15.2). Raises UpstreamError."""
         while True:
             head = await exchange.head()
+            if head.status_code == 101:
+                return head
             if isinstance(head, h11.Response):
                 if not 200 <= head.status_code <= 599:
                     msg = f"it answered with the status {head.status_code}"
@@ -282,8 +324,12 @@ class RelayCycle(Cycle):
 
     # The way back
 
-    def _answer_of(self, head: h11.Response) -> Response:
-        fields, self._length = response_fields(head.headers.raw_items(), self._relay.rules)
+    def _answer_of(self, head: Head) -> Response:
+        """Raises UpstreamError for a 101 that is none."""
+        raw = head.headers.raw_items()
+        fields, self._length = response_fields(raw, self._relay.rules)
+        if head.status_code == 101:
+            fields.append(("upgrade", check_switch(self.request, self._protocols, raw)))
         return Response(head.status_code, fields)
 
     async def _send(self, response: Response) -> bool:
@@ -291,6 +337,9 @@ class RelayCycle(Cycle):
         exchange = self._exchange
         if exchange is None:  # a refusal, or a failure
             return await super()._send(response)
+        if response.status == 101:
+            await self._leave_http(exchange, response)
+            return False
         http10 = self.arrival.http10
         bodiless = self.request.method == "HEAD" or response.status in BODILESS
         length = self._length
@@ -315,6 +364,21 @@ class RelayCycle(Cycle):
             self._leave_rest()
         return keep
 
+    async def _leave_http(self, exchange: Exchange, response: Response) -> None:
+        """Join both connections until they end. Raises HeadError, with nothing sent, and ClientGoneError."""
+        assert self.inbox is not None
+        head = self.connection.relayed_head(
+            self.request, response, None, chunked=False, keep=False, http10=False, switches=True
+        )
+        self._starts()
+        self._tunnel = tunnel = Tunnel(self.connection, self.inbox, exchange.leave_http(), self._relay.upgrades)
+        if self.connection.is_stopping:
+            tunnel.stop()
+        await tunnel.run(head)
+
+    def _has_unread(self) -> bool:
+        return super()._has_unread() or (self.inbox is not None and not self.inbox.is_open)
+
     def _rest_is_small(self) -> bool:
         """True where what is still to come of the body may be read and dropped, if the application does not take it."""
         length = self.arrival.length
@@ -326,6 +390,9 @@ class RelayCycle(Cycle):
 
     def _log(self, error: UpstreamError) -> None:
         request = self.request
+        if self._relay.on_failure is not None:
+            slow = isinstance(error, UpstreamSlowError)
+            self._relay.on_failure("slow" if slow else "cut" if self.response_started else "failed")
         logger.warning("%s %s: %s: %s", request.method, request.target, self._relay.pool.upstream, error)
 
 

@@ -161,6 +161,8 @@ class EdgeConfig:
     """Told of each answer of a face, and of the edge in its place, just before the head is sent, to which it may add fields.
 
     Called on the loop's thread for every request: it must be very brief, and must not raise."""
+    observe_relayed: Callable[[Request, Response], None] | None = None
+    """The same for each answer that came from an application behind a Relay. Needs `observe`, for which the time is taken."""
     at_end: Callable[[], None] | None = None
     """Called on the loop's thread once all connections have ended."""
     threads: int = 16

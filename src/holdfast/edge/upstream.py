@@ -6,6 +6,7 @@ know: the client's request, locks, which fields pass (`forwarding`).
 Theory of operation: a `Wire` is an asyncio protocol that holds little: it stops reading while what came is not taken, and
 tells when it may be written to again. An `Exchange` is one request and its answer on a wire; afterwards the wire goes back
 to the pool if both sides may go on, and is closed otherwise. A wire that idles and says anything, or ends, is dropped at once.
+After a 101 the wire is handed out, and what it carries is no HTTP any more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from urllib.parse import urlsplit
 
 import h11
 
-__all__ = ["Exchange", "Fields", "Pool", "Upstream", "UpstreamAddressError", "UpstreamError", "UpstreamSlowError"]
+__all__ = [
+    "Exchange",
+    "Fields",
+    "Pool",
+    "Upstream",
+    "UpstreamAddressError",
+    "UpstreamError",
+    "UpstreamSlowError",
+    "Wire",
+]
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -28,6 +38,8 @@ _HEAD_BYTES: Final = 64 * 1024
 _UNREAD_BYTES: Final = 256 * 1024
 """What may wait to be taken before the socket is read no more."""
 _READ_BYTES: Final = 64 * 1024
+_FLUSH_S: Final = 10.0
+"""For how long an application may take the last bytes of a connection that has ended."""
 _POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 
@@ -84,7 +96,7 @@ class Upstream:
         return f"unix:{self.path}" if self.path else f"{self.host}:{self.port}"
 
 
-class _Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """One connection; used from the loop's thread only."""
 
     def __init__(self, pool: Pool) -> None:
@@ -94,16 +106,20 @@ class _Wire(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
         self._is_paused = False
+        self._is_raw = False
         self.transport: asyncio.Transport
         self.has_ended = False
+        self.was_reset = False
         self.is_idle = False
         self.idle_since = 0.0
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Keep what came until it is taken."""
         if self.is_idle:  # nobody asked
             self.drop()
             return
@@ -112,23 +128,29 @@ class _Wire(asyncio.Protocol):
             self.transport.pause_reading()
         _wake(self._reader)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
+        """True where it may still be written to."""
         self.has_ended = True
         _wake(self._reader)
         if self.is_idle:
             self.drop()
+        return self._is_raw and self.transport.can_write_eof()  # TLS ends both directions at once
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits for it."""
         self.has_ended = True
+        self.was_reset = exc is not None
         self._is_paused = False
         self._pool.forget(self)
         _wake(self._reader)
         _wake(self._drainer)
 
     def pause_writing(self) -> None:
+        """The other side takes too little."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
+        """It has caught up."""
         self._is_paused = False
         _wake(self._drainer)
 
@@ -155,6 +177,27 @@ class _Wire(asyncio.Protocol):
         if self.transport.is_closing():
             msg = "it closed the connection while the request was being sent"
             raise UpstreamError(msg)
+
+    def leave_http(self, came: bytes) -> None:
+        """Carry another protocol from now on; `came` was read already and belongs to it."""
+        self._is_raw = True
+        self._came[:0] = came
+
+    def end_writing(self) -> bool:
+        """Send no more; False where that would end the other direction too."""
+        if self.transport.is_closing() or not self.transport.can_write_eof():
+            return False
+        self.transport.write_eof()
+        return True
+
+    @property
+    def is_gone(self) -> bool:
+        """True where it has ended in both directions."""
+        return self.transport.is_closing()
+
+    def finish(self) -> None:
+        """Close it once what was written is sent, or the other side has had time to take it."""
+        self._pool.finish(self)
 
     @property
     def is_quiet(self) -> bool:
@@ -202,7 +245,8 @@ class Pool:
         self._idle_s = idle_s
         self._fresh_s = fresh_s
         self._most_idle = most_idle
-        self._idle: list[_Wire] = []
+        self._idle: list[Wire] = []
+        self._ending: set[Wire] = set()
 
     async def open(self, *, may_be_old: bool, may_be_kept: bool = True) -> Exchange:
         """A connection to send a request on. Raises UpstreamError."""
@@ -220,17 +264,17 @@ class Pool:
                 return Exchange(self, wire, was_kept=True)
         return Exchange(self, await self._connect(), was_kept=False)
 
-    async def _connect(self) -> _Wire:
+    async def _connect(self) -> Wire:
         loop = asyncio.get_running_loop()
         upstream = self.upstream
         try:
             async with asyncio.timeout(self._connect_s):
                 if upstream.path:
-                    _, wire = await loop.create_unix_connection(lambda: _Wire(self), upstream.path)
+                    _, wire = await loop.create_unix_connection(lambda: Wire(self), upstream.path)
                 else:
                     context: Any = (self._context or ssl.create_default_context()) if upstream.is_tls else None
                     _, wire = await loop.create_connection(
-                        lambda: _Wire(self), upstream.host, upstream.port, ssl=context
+                        lambda: Wire(self), upstream.host, upstream.port, ssl=context
                     )
         except TimeoutError as error:
             msg = f"it did not connect within {self._connect_s:g} s"
@@ -239,7 +283,7 @@ class Pool:
             raise UpstreamError(str(error)) from error
         return wire
 
-    def keep(self, wire: _Wire) -> None:
+    def keep(self, wire: Wire) -> None:
         """Keep it for the next request, or close it where there are enough."""
         self._drop_old()
         if len(self._idle) >= self._most_idle or not wire.is_quiet:
@@ -254,24 +298,34 @@ class Pool:
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle[0].drop()
 
-    def forget(self, wire: _Wire) -> None:
+    def forget(self, wire: Wire) -> None:
         """It has ended."""
+        self._ending.discard(wire)
         if wire in self._idle:
             self._idle.remove(wire)
 
+    def finish(self, wire: Wire) -> None:
+        """Close `wire` once what was written is sent, or the other side has had time to take it."""
+        if wire.transport.get_write_buffer_size():
+            self._ending.add(wire)
+            asyncio.get_running_loop().call_later(_FLUSH_S, wire.transport.abort)
+        wire.transport.close()
+
     def close(self) -> None:
-        """Close what is kept."""
+        """Close what is kept, and what has not ended yet."""
         while self._idle:
             self._idle[-1].drop()
+        for wire in tuple(self._ending):
+            wire.drop()
 
 
 class Exchange:
     """One request and its answer; `end` must be called, whatever happens."""
 
-    def __init__(self, pool: Pool, wire: _Wire, *, was_kept: bool) -> None:
+    def __init__(self, pool: Pool, wire: Wire, *, was_kept: bool) -> None:
         """On a wire that is nobody else's."""
         self._pool = pool
-        self._wire: _Wire | None = wire
+        self._wire: Wire | None = wire
         self._was_kept = was_kept
         self._http = wire.http
         self._came = False
@@ -316,6 +370,15 @@ class Exchange:
             else:
                 msg = "it closed the connection in the middle of an answer"
                 raise UpstreamError(msg)
+
+    def leave_http(self) -> Wire:
+        """After a 101: the connection, with whatever came behind that head. It is the caller's to `finish`."""
+        wire, self._wire = self._wire, None
+        if wire is None:
+            msg = "the exchange has ended"
+            raise UpstreamError(msg)
+        wire.leave_http(self._http.trailing_data[0])
+        return wire
 
     def end(self) -> None:
         """Keep the connection where both sides are done with it and may go on, else close it. Harmless when repeated."""
