@@ -1,4 +1,4 @@
-"""who(engine) on a real MariaDB, and on MySQL 8 as far as its rows go: row locks, table locks, named locks."""
+"""who(engine) on a real MariaDB: row locks, table locks, named locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from holdfast.databases.holders import WhoError
 from holdfast.databases.watching import watch
-from holdfast.databases.who import mysql, who, who_async
+from holdfast.databases.who import who, who_async
 from tests.databases.conftest import MakeEngine
 from tests.databases.servers import Database
 from tests.databases.sessions import eventually, mariadb_holder, mariadb_waiter
@@ -146,7 +146,7 @@ def test_a_prepared_transaction_without_a_session(engine: Engine, mariadb: Datab
             pass
         holders = eventually(lambda: [one for one in who(engine) if one.pid is None])
         assert [holder.doing for holder in holders] == [
-            "is a prepared XA transaction whose session has ended (XA RECOVER lists it)"
+            "is a prepared XA transaction, which belongs to no session (XA RECOVER lists it)"
         ]
         with mariadb_waiter(mariadb, ROW) as waiter:
             [holder] = eventually(lambda: who(engine, waiter=waiter.number))
@@ -190,44 +190,3 @@ def test_who_may_not_see_others_is_told_what_it_takes(mariadb: Database, engine:
         connection.execute(text(f"GRANT ALL ON {mariadb.name}.* TO nobody@localhost"))
     with pytest.raises(WhoError, match="PROCESS"):
         who(engine_for(mariadb.mariadb().set(username="nobody")))
-
-
-class TestMySqlRows:
-    """MySQL 8 has other views; what follows from their rows is the same."""
-
-    def test_a_pending_metadata_lock_names_what_is_waited_for(self):
-        sessions = [
-            mysql.Session(id=7, user="ada", command="Sleep"),
-            mysql.Session(id=8, command="Query", state="Waiting for table metadata lock", statement="DROP TABLE x"),
-        ]
-        locks = [
-            mysql.TableLock(session=7, mode="SHARED_READ", kind="TABLE", schema="app", name="orders"),
-            mysql.TableLock(session=7, mode="SHARED_READ", kind="TABLE", schema="app", name="others"),
-            mysql.TableLock(session=8, mode="EXCLUSIVE", kind="TABLE", schema="app", name="orders", granted=False),
-        ]
-        [wait] = mysql.metadata_waits(sessions, locks, [])
-        assert (wait.waiter, wait.holder, wait.resource, wait.mode) == (8, 7, "app.orders", "SHARED READ")
-        [holder] = mysql.holders_of(sessions, [], [wait], locks)
-        assert (holder.pid, holder.user, holder.blocks) == (7, "ada", (8,))
-
-    def test_a_row_lock_is_told_with_its_key(self):
-        row = {
-            "waiter": 8,
-            "holder": 7,
-            "holder_trx": 421,
-            "resource": "`app`.`orders`",
-            "index": "PRIMARY",
-            "data": "42",
-            "mode": "X,REC_NOT_GAP",
-            "kind": "RECORD",
-        }
-        wait = mysql._wait(row)
-        trx = mysql.Transaction(id="421", session=7, rows_locked=1)
-        [holder] = mysql.holders_of([mysql.Session(id=7, command="Sleep")], [trx], [wait])
-        assert holder.resource == "app.orders PRIMARY = 42"
-        assert holder.mode == "row lock, X,REC_NOT_GAP"
-
-    def test_a_transaction_without_a_session_is_known_by_its_number(self):
-        wait = mysql.Wait(waiter=8, holder=0, holder_trx="421", resource="app.orders")
-        [holder] = mysql.holders_of([mysql.Session(id=8)], [mysql.Transaction(id="421", session=0)], [wait])
-        assert (holder.pid, holder.prepared, holder.blocks) == (None, "421", (8,))

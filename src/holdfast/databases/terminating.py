@@ -6,16 +6,27 @@ What it has not committed is lost, which is why a reason is asked for and logged
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import select
 import signal as signals
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.databases.codes import Dialect
-from holdfast.databases.connecting import Target, dialect_of, own_connection, sqlite_path
+from holdfast.databases.connecting import (
+    Target,
+    dialect_of,
+    is_async,
+    own_connection,
+    own_connection_async,
+    sqlite_path,
+)
 from holdfast.databases.holders import Holder
 from holdfast.databases.who import sqlite
 from holdfast.local.processes import ProcessTable
@@ -23,7 +34,7 @@ from holdfast.local.processes import ProcessTable
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["TerminationError", "terminate"]
+__all__ = ["TerminationError", "terminate", "terminate_async"]
 
 _log: Final = logging.getLogger("holdfast.databases")
 _PAUSE_S: Final = 0.05
@@ -47,35 +58,81 @@ def terminate(
 
     Raises TerminationError: no reason, no signal, not allowed, this very process, or still there when the time is over.
     """
+    _check(holder, reason, engine)
+    if holder.dialect is Dialect.SQLITE:
+        was_ended = _end_process(holder, engine, signal, wait_s)
+    else:
+        was_ended = _end_session(holder, engine, wait_s)
+    return _told(holder, reason, was_ended=was_ended)
+
+
+async def terminate_async(
+    holder: Holder, *, reason: str, engine: Target, signal: signals.Signals | None = None, wait_s: float = 10.0
+) -> bool:
+    """`terminate` for asynchronous code, over the engine's own asynchronous driver where it has one."""
+    if holder.dialect is Dialect.SQLITE or not is_async(engine):
+        return await asyncio.to_thread(terminate, holder, reason=reason, engine=engine, signal=signal, wait_s=wait_s)
+    _check(holder, reason, engine)
+    return _told(holder, reason, was_ended=await _end_session_async(holder, engine, wait_s))
+
+
+def _check(holder: Holder, reason: str, engine: Target) -> None:
     if not reason.strip():
         msg = "A reason is needed: it is what the log, and whoever lost their work, will be told."
         raise TerminationError(msg)
     if dialect_of(engine) is not holder.dialect:
         msg = f"That holder was seen in {holder.dialect}, and this is another database."
         raise TerminationError(msg)
-    if holder.dialect is Dialect.SQLITE:
-        was_ended = _end_process(holder, engine, signal, wait_s)
-    else:
-        was_ended = _end_session(holder, engine, wait_s)
+
+
+def _told(holder: Holder, reason: str, *, was_ended: bool) -> bool:
     if was_ended:
         _log.warning("ended by force: %s; reason: %s", holder, reason)
     return was_ended
 
 
 def _end_session(holder: Holder, engine: Target, wait_s: float) -> bool:
+    with _refusals_told(holder), own_connection(engine) as connection:
+        return _end_of(holder)(connection, holder, wait_s, time.sleep)
+
+
+async def _end_session_async(holder: Holder, engine: Target, wait_s: float) -> bool:
+    with _refusals_told(holder):
+        async with own_connection_async(engine) as connection:
+            return await connection.run_sync(lambda plain: _end_of(holder)(plain, holder, wait_s, _sleep_of(plain)))
+
+
+def _sleep_of(connection: Connection) -> Callable[[float], None]:
+    """A sleep in the event loop, for code that SQLAlchemy runs in a greenlet."""
+    driver: Any = connection.connection.dbapi_connection
+
+    def sleep(seconds: float) -> None:
+        driver.run_async(partial(_sleep, seconds))
+
+    return sleep
+
+
+async def _sleep(seconds: float, _driver: object) -> None:
+    await asyncio.sleep(seconds)
+
+
+@contextmanager
+def _refusals_told(holder: Holder) -> Generator[None]:
     from sqlalchemy.exc import DBAPIError
 
-    end = _end_postgres if holder.dialect is Dialect.POSTGRESQL else _end_mysql
     try:
-        with own_connection(engine) as connection:
-            return end(connection, holder, wait_s)
+        yield
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0]
         msg = f"{holder.name} was not ended: {said}"
         raise TerminationError(msg) from error
 
 
-def _end_postgres(connection: Connection, holder: Holder, wait_s: float) -> bool:
+def _end_of(holder: Holder) -> Callable[[Connection, Holder, float, Callable[[float], None]], bool]:
+    return _end_postgres if holder.dialect is Dialect.POSTGRESQL else _end_mysql
+
+
+def _end_postgres(connection: Connection, holder: Holder, wait_s: float, sleep: Callable[[float], None]) -> bool:
     from sqlalchemy import text
 
     if holder.prepared:
@@ -96,7 +153,9 @@ def _end_postgres(connection: Connection, holder: Holder, wait_s: float) -> bool
         msg = f"{holder.name} is of another role, which this one may neither see nor end: GRANT pg_read_all_stats, pg_signal_backend."
         raise TerminationError(msg)
     there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid AND backend_start = :started_at")
-    _await_end(holder, wait_s, lambda: not _count(connection, there, pid=holder.pid, started_at=holder.started_at))
+    _await_end(
+        holder, wait_s, sleep, lambda: not _count(connection, there, pid=holder.pid, started_at=holder.started_at)
+    )
     return True
 
 
@@ -117,15 +176,18 @@ def _end_prepared(connection: Connection, holder: Holder) -> bool:
     return True
 
 
-def _end_mysql(connection: Connection, holder: Holder, wait_s: float) -> bool:
+def _end_mysql(connection: Connection, holder: Holder, wait_s: float, sleep: Callable[[float], None]) -> bool:
     from sqlalchemy import text
+
+    from holdfast.databases.who.mysql import processlist
 
     if holder.pid is None:
         msg = f"{holder.name} has no session: XA RECOVER tells its name, and XA ROLLBACK or XA COMMIT ends it."
         raise TerminationError(msg)
+    sessions = processlist(connection)
     # A connection's number is not used again while the server runs; user, host and transaction tell its next life apart.
     same = text(
-        "SELECT count(*) FROM information_schema.processlist p LEFT JOIN information_schema.innodb_trx t"
+        f"SELECT count(*) FROM {sessions} p LEFT JOIN information_schema.innodb_trx t"  # noqa: S608 - a name of ours
         " ON t.trx_mysql_thread_id = p.id WHERE p.id = :pid AND p.user = :user AND p.host = :host AND"
         " timestampadd(SECOND, timestampdiff(SECOND, now(), utc_timestamp()), t.trx_started) <=> :since"
     )
@@ -133,8 +195,8 @@ def _end_mysql(connection: Connection, holder: Holder, wait_s: float) -> bool:
     if not _count(connection, same, pid=holder.pid, user=holder.user, host=holder.host, since=since):
         return False
     connection.exec_driver_sql(f"KILL CONNECTION {holder.pid}")
-    there = text("SELECT count(*) FROM information_schema.processlist WHERE id = :pid")
-    _await_end(holder, wait_s, lambda: not _count(connection, there, pid=holder.pid))
+    there = text(f"SELECT count(*) FROM {sessions} WHERE id = :pid")  # noqa: S608 - a name of ours
+    _await_end(holder, wait_s, sleep, lambda: not _count(connection, there, pid=holder.pid))
     return True
 
 
@@ -142,13 +204,13 @@ def _count(connection: Connection, question: Any, **values: object) -> int:
     return int(connection.execute(question, values).scalar_one())
 
 
-def _await_end(holder: Holder, wait_s: float, is_gone: Any) -> None:
+def _await_end(holder: Holder, wait_s: float, sleep: Callable[[float], None], is_gone: Callable[[], bool]) -> None:
     ends_at = time.monotonic() + wait_s
     while not is_gone():
         if time.monotonic() >= ends_at:
             msg = f"{holder.name} was told to end, and is still undoing its work after {wait_s:g} s."
             raise TerminationError(msg)
-        time.sleep(_PAUSE_S)
+        sleep(_PAUSE_S)
 
 
 def _end_process(holder: Holder, target: Target, signal: signals.Signals | None, wait_s: float) -> bool:

@@ -5,47 +5,63 @@ and the plugin metadata_lock_info here), and how their answers become holders. M
 
 Theory of operation: both tell who waits for whom over rows (InnoDB), and over whole tables (metadata locks: ALTER TABLE, LOCK TABLES), but
 each in its own view and in its own numbers. All is brought to sessions, transactions and waits between sessions first; what follows is one
-for both. MariaDB renews what it tells of InnoDB's locks only when nobody has asked for 0.1 s, so it must not be asked more often.
+for both. They renew what they tell of transactions only when nobody has asked for 0.1 s, so they must not be asked more often.
+
+A prepared XA transaction belongs to no session, from XA PREPARE on (MySQL 8.0.29 and later), but the views still name the session
+that prepared it, which may be at other work, as the owner of its locks. innodb_trx tells the truth, so the owner is taken from there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.databases.codes import Dialect
 from holdfast.databases.holders import Holder, WhoError, rank
+from holdfast.databases.who.mysql_locks import (
+    NO_SESSION,
+    Session,
+    TableLock,
+    Transaction,
+    Wait,
+    metadata_waits,
+    with_prepared,
+)
 from holdfast.databases.who.walking import everybody_behind, everything_before
 
 __all__ = [
     "LEAST_PAUSE_S",
-    "Session",
-    "TableLock",
-    "Transaction",
-    "Wait",
     "holders_of",
     "is_mariadb",
     "look",
-    "metadata_waits",
+    "processlist",
+    "tells_performance",
     "tells_table_locks",
 ]
 
 LEAST_PAUSE_S: Final = 0.15
-"""How long to wait before asking again: what MariaDB tells is renewed only after 0.1 s without a question."""
+"""How long to wait before asking again: what is told of transactions is renewed only after 0.1 s without a question."""
 
-_NO_SESSION: Final = 0
 _MOST_NAMES: Final = 4
 _DENIED: Final = frozenset({1044, 1142, 1143, 1227})
 
 _SESSIONS: Final = text("""
     SELECT id, user, host, db AS `database`, command, state, info AS statement, time AS seconds
     FROM information_schema.processlist WHERE id <> connection_id()""")
+
+_MYSQL_SESSIONS: Final = text("""
+    SELECT p.id, p.user, p.host, p.db AS `database`, p.command, p.state, coalesce(p.info, s.sql_text) AS statement, p.time AS seconds,
+           a.attr_value AS program
+    FROM performance_schema.processlist p
+    LEFT JOIN performance_schema.threads t ON t.processlist_id = p.id
+    LEFT JOIN performance_schema.events_statements_current s ON s.thread_id = t.thread_id AND s.nesting_event_level = 0
+    LEFT JOIN performance_schema.session_connect_attrs a ON a.processlist_id = p.id AND a.attr_name = 'program_name'
+    WHERE p.id <> connection_id()""")
 
 _TRANSACTIONS: Final = text("""
     SELECT cast(trx_id AS char) AS id, trx_mysql_thread_id AS session, trx_query AS statement, trx_rows_locked AS rows_locked,
@@ -63,12 +79,13 @@ _MARIADB_WAITS: Final = text("""
     JOIN information_schema.innodb_locks l ON l.lock_id = w.blocking_lock_id""")
 
 _MYSQL_WAITS: Final = text("""
-    SELECT r.processlist_id AS waiter, coalesce(b.processlist_id, 0) AS holder, w.blocking_engine_transaction_id AS holder_trx,
-           concat('`', l.object_schema, '`.`', l.object_name, '`') AS resource, l.index_name AS `index`, l.lock_data AS data,
-           l.lock_mode AS mode, l.lock_type AS kind
+    SELECT r.processlist_id AS waiter, cast(coalesce(x.trx_mysql_thread_id, b.processlist_id, 0) AS unsigned) AS holder,
+           w.blocking_engine_transaction_id AS holder_trx, concat('`', l.object_schema, '`.`', l.object_name, '`') AS resource,
+           l.index_name AS `index`, l.lock_data AS data, l.lock_mode AS mode, l.lock_type AS kind
     FROM performance_schema.data_lock_waits w
     JOIN performance_schema.threads r ON r.thread_id = w.requesting_thread_id
     LEFT JOIN performance_schema.threads b ON b.thread_id = w.blocking_thread_id
+    LEFT JOIN information_schema.innodb_trx x ON x.trx_id = w.blocking_engine_transaction_id
     JOIN performance_schema.data_locks l ON l.engine = w.engine AND l.engine_lock_id = w.blocking_engine_lock_id""")
 
 _MARIADB_TABLE_LOCKS: Final = text("""
@@ -76,77 +93,27 @@ _MARIADB_TABLE_LOCKS: Final = text("""
     FROM information_schema.metadata_lock_info WHERE thread_id <> connection_id()""")
 
 _MYSQL_TABLE_LOCKS: Final = text("""
-    SELECT t.processlist_id AS session, m.lock_type AS mode, m.object_type AS kind, m.object_schema AS `schema`, m.object_name AS name,
-           m.lock_status = 'GRANTED' AS granted
+    SELECT cast(coalesce(t.processlist_id, 0) AS unsigned) AS session, m.lock_type AS mode, m.object_type AS kind, m.object_schema AS `schema`,
+           m.object_name AS name, m.lock_status = 'GRANTED' AS granted
     FROM performance_schema.metadata_locks m
-    JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
-    WHERE t.processlist_id <> connection_id() AND m.object_type IN ('TABLE', 'GLOBAL', 'BACKUP LOCK', 'USER LEVEL LOCK', 'COMMIT', 'SCHEMA')""")
+    LEFT JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
+    WHERE coalesce(t.processlist_id, 0) <> connection_id() AND m.object_type NOT IN ('TABLESPACE', 'COLUMN STATISTICS')
+    AND coalesce(m.object_name, '') NOT LIKE '#sql%'""")
+
+_PREPARED_TABLES: Final = text("""
+    SELECT DISTINCT cast(engine_transaction_id AS char) AS trx, object_schema AS `schema`, object_name AS name
+    FROM performance_schema.data_locks
+    WHERE lock_type = 'TABLE' AND engine_transaction_id IN :prepared""").bindparams(
+    bindparam("prepared", expanding=True)
+)
+
+_TELLS_PERFORMANCE: Final = text("""
+    SELECT @@performance_schema AND EXISTS (
+        SELECT 1 FROM information_schema.tables WHERE table_schema = 'performance_schema' AND table_name = 'processlist')""")
 
 _HAS_PLUGIN: Final = text("""
     SELECT count(*) FROM information_schema.plugins
     WHERE plugin_name = 'METADATA_LOCK_INFO' AND plugin_status = 'ACTIVE'""")
-
-_NO_PLUGIN: Final = "perhaps: which session holds the table is told by MariaDB only after INSTALL SONAME 'metadata_lock_info'; this one has a transaction open"
-
-
-class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the process list. `seconds` is how long it has been in its state."""
-
-    id: int
-    user: str = ""
-    host: str = ""
-    database: str = ""
-    command: str = ""
-    state: str = ""
-    statement: str = ""
-    seconds: float = 0
-
-
-class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of innodb_trx; `session` is 0 for a prepared XA transaction whose session has ended. `since` is in UTC."""
-
-    id: str
-    session: int
-    statement: str = ""
-    rows_locked: int = 0
-    tables_locked: int = 0
-    rows_modified: int = 0
-    since: datetime | None = None
-    held_s: float | None = None
-
-    @property
-    def has_locked(self) -> bool:
-        """True where it has changed or locked something."""
-        return bool(self.rows_locked or self.tables_locked or self.rows_modified)
-
-
-class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """Session `waiter` waits for session `holder` (0: for the transaction `holder_trx`, which has none) over `resource`."""
-
-    waiter: int
-    holder: int
-    resource: str
-    mode: str = ""
-    holder_trx: str = ""
-    note: str = ""
-
-
-class TableLock(msgspec.Struct, frozen=True, kw_only=True):
-    """A metadata lock. MariaDB lists only those that are granted."""
-
-    session: int
-    mode: str
-    kind: str
-    schema: str = ""
-    name: str = ""
-    granted: bool = True
-
-    @property
-    def resource(self) -> str:
-        """What is locked, in words."""
-        place = ".".join(part for part in (self.schema, self.name) if part)
-        is_named = "user" in self.kind.lower()
-        return f"named lock {place}" if is_named else place or "all tables"
 
 
 def is_mariadb(connection: Connection) -> bool:
@@ -159,6 +126,17 @@ def tells_table_locks(connection: Connection) -> bool:
     return bool(connection.execute(_HAS_PLUGIN).scalar_one())
 
 
+def tells_performance(connection: Connection) -> bool:
+    """Whether a MySQL tells of locks at all: not where performance_schema is OFF, or before 8.0.22."""
+    return bool(connection.execute(_TELLS_PERFORMANCE).scalar_one())
+
+
+def processlist(connection: Connection) -> str:
+    """The table of the sessions: MySQL warns of the older one, which MariaDB alone will keep."""
+    is_new = not is_mariadb(connection) and tells_performance(connection)
+    return "performance_schema.processlist" if is_new else "information_schema.processlist"
+
+
 def look(connection: Connection, *, waiter: int | None = None, table: str = "") -> list[Holder]:
     """The holders as of now. `waiter` is the number of a session; `table` a name, with or without its database.
 
@@ -166,11 +144,13 @@ def look(connection: Connection, *, waiter: int | None = None, table: str = "") 
     """
     try:
         is_maria = is_mariadb(connection)
-        sessions = [_made(Session, row) for row in connection.execute(_SESSIONS).mappings()]
+        is_told = not is_maria and tells_performance(connection)
+        rows = connection.execute(_MYSQL_SESSIONS if is_told else _SESSIONS).mappings()
+        sessions = [_made(Session, row) for row in rows]
         transactions = [_made(Transaction, row) for row in connection.execute(_TRANSACTIONS).mappings()]
         rows = connection.execute(_MARIADB_WAITS if is_maria else _MYSQL_WAITS).mappings()
         waits = [_wait(row) for row in rows]
-        locks = _table_locks(connection, is_maria=is_maria)
+        locks = _maria_table_locks(connection) if is_maria else _mysql_table_locks(connection, transactions)
     except DBAPIError as error:
         if not _is_denied(error):
             raise
@@ -193,57 +173,6 @@ def holders_of(
 ) -> list[Holder]:
     """The holders that these rows tell of. Pure."""
     return sorted(_Situation(sessions, transactions, waits, locks).holders(waiter, table), key=rank)
-
-
-def metadata_waits(
-    sessions: Sequence[Session], locks: Sequence[TableLock] | None, transactions: Sequence[Transaction]
-) -> list[Wait]:
-    """Who waits for whom over whole tables and named locks. `locks` None: MariaDB without its plugin, where it can only be supposed. Pure."""
-    found: list[Wait] = []
-    for session in sessions:
-        if not session.state.lower().startswith(("waiting for", "user lock")) or "lock" not in session.state.lower():
-            continue
-        if locks is None:
-            found += _supposed(session, sessions, transactions)
-            continue
-        for lock in _wanted(session, locks):
-            found.append(Wait(waiter=session.id, holder=lock.session, resource=lock.resource, mode=_mode(lock.mode)))
-    return found
-
-
-def _supposed(session: Session, sessions: Sequence[Session], transactions: Sequence[Transaction]) -> Iterator[Wait]:
-    waiting = {one.id for one in sessions if one.state.lower().startswith("waiting for")}
-    for one in transactions:
-        if one.session not in {session.id, _NO_SESSION} and one.session not in waiting:
-            yield Wait(waiter=session.id, holder=one.session, resource="a table", note=_NO_PLUGIN)
-
-
-def _wanted(session: Session, locks: Sequence[TableLock]) -> Iterator[TableLock]:
-    """The granted locks of others on what `session` waits for: as it is listed (MySQL), or as its statement names it."""
-    state = session.state.lower()
-    pending = {(lock.kind, lock.schema, lock.name) for lock in locks if lock.session == session.id and not lock.granted}
-    own = {(lock.kind, lock.schema, lock.name) for lock in locks if lock.session == session.id}
-    for lock in locks:
-        if lock.session == session.id or not lock.granted:
-            continue
-        key = (lock.kind, lock.schema, lock.name)
-        if pending:
-            if key in pending:
-                yield lock
-        elif "user lock" in state:
-            if "user" in lock.kind.lower() and (lock.schema or lock.name) in session.statement:
-                yield lock
-        elif "table metadata" in state:
-            if "table" in lock.kind.lower() and (key in own or _names(session.statement, lock.name)):
-                yield lock
-        elif not lock.name and (
-            "FTWRL" in lock.mode or "global read" in lock.kind.lower() or "backup" in lock.kind.lower()
-        ):
-            yield lock
-
-
-def _names(statement: str, name: str) -> bool:
-    return bool(name) and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", statement, re.IGNORECASE) is not None
 
 
 class _Situation:
@@ -270,7 +199,7 @@ class _Situation:
         if waiter is not None:
             yield from (self._holder(key) for key in everything_before(self._waits, waiter))
             return
-        locked = {lock.session for lock in self._locks if lock.granted and _is_exclusive(lock)}
+        locked = {lock.holder for lock in self._locks if lock.granted and lock.is_exclusive}
         for key in dict.fromkeys([*self._over, *self._transactions, *locked]):
             if table:
                 if table.rpartition(".")[2] in self._tables(key):
@@ -290,38 +219,40 @@ class _Situation:
         waited = {
             wait.resource.replace("`", "").partition(" ")[0].rpartition(".")[2] for wait in self._over.get(key, ())
         }
-        return waited | {lock.name for lock in self._locks if lock.session == key and lock.granted and lock.name}
+        return waited | {lock.name for lock in self._granted(key) if lock.name}
+
+    def _granted(self, key: int | str) -> list[TableLock]:
+        return [lock for lock in self._locks if lock.holder == key and lock.granted]
 
     def _holder(self, key: int | str) -> Holder:
         transaction = self._transactions.get(key)
         behind = tuple(sorted(one for one in everybody_behind(self._waits, key) if isinstance(one, int)))
         over = self._over.get(key, ())
+        granted = self._granted(key)
+        exclusive = [lock for lock in granted if lock.is_exclusive]
         resource, mode = _joined(wait.resource for wait in over), _joined(wait.mode for wait in over)
+        rows = "" if transaction is None else _rows(transaction)
         if not over:
-            resource = _joined(
-                lock.resource for lock in self._locks if lock.session == key and lock.granted and lock.name
-            )
-            mode = _joined(
-                _mode(lock.mode) for lock in self._locks if lock.session == key and lock.granted and lock.name
-            )
+            told = [lock for lock in granted if lock.name or lock in exclusive]
+            resource = _joined(lock.resource for lock in told)
+            mode = _joined(lock.words for lock in (exclusive or ([] if rows else told)))
         session = self._sessions.get(key) if isinstance(key, int) else None
         is_waiting = key in self._waits
-        has_locked = (transaction is not None and transaction.has_locked) or any(
-            lock.session == key and lock.granted and _is_exclusive(lock) for lock in self._locks
-        )
+        has_locked = (transaction is not None and transaction.has_locked) or bool(exclusive)
         since = None if transaction is None or transaction.since is None else transaction.since.replace(tzinfo=UTC)
         return Holder(
             dialect=Dialect.MYSQL,
             pid=key if isinstance(key, int) else None,
             doing=_doing(session, transaction, is_waiting=is_waiting),
             user="" if session is None else session.user,
+            program="" if session is None else session.program,
             host="" if session is None else session.host,
             database="" if session is None else session.database,
             state="prepared" if session is None else session.command,
             statement=(session.statement if session is not None else "")
             or ("" if transaction is None else transaction.statement),
             resource=resource,
-            mode=mode or (_rows(transaction) if transaction is not None else ""),
+            mode=mode or rows,
             since=since,
             held_s=None if transaction is None else transaction.held_s,
             blocks=behind,
@@ -334,7 +265,7 @@ class _Situation:
 
 def _doing(session: Session | None, transaction: Transaction | None, *, is_waiting: bool) -> str:
     if session is None:
-        return "is a prepared XA transaction whose session has ended (XA RECOVER lists it)"
+        return "is a prepared XA transaction, which belongs to no session (XA RECOVER lists it)"
     if is_waiting:
         return "waits itself"
     if session.command != "Sleep":
@@ -355,19 +286,6 @@ def _joined(parts: Iterable[str], between: str = ", ") -> str:
     return between.join(known[:_MOST_NAMES]) + more
 
 
-def _is_exclusive(lock: TableLock) -> bool:
-    """LOCK TABLES, FLUSH TABLES WITH READ LOCK and named locks: what outlives a transaction, or keeps all writers out."""
-    mode = lock.mode.upper()
-    return (
-        any(word in mode for word in ("NO_READ_WRITE", "READ_ONLY", "NO_WRITE", "FTWRL"))
-        or mode.removeprefix("MDL_") == "EXCLUSIVE"
-    )
-
-
-def _mode(mode: str) -> str:
-    return mode.removeprefix("MDL_").replace("_", " ")
-
-
 def _wait(row: Any) -> Wait:
     table = str(row["resource"] or "").replace("`", "")
     data = row["data"]
@@ -382,11 +300,20 @@ def _wait(row: Any) -> Wait:
     )
 
 
-def _table_locks(connection: Connection, *, is_maria: bool) -> list[TableLock] | None:
-    if is_maria and not tells_table_locks(connection):
+def _maria_table_locks(connection: Connection) -> list[TableLock] | None:
+    if not tells_table_locks(connection):
         return None
-    rows = connection.execute(_MARIADB_TABLE_LOCKS if is_maria else _MYSQL_TABLE_LOCKS).mappings()
-    return [_made(TableLock, row) for row in rows]
+    return [_made(TableLock, row) for row in connection.execute(_MARIADB_TABLE_LOCKS).mappings()]
+
+
+def _mysql_table_locks(connection: Connection, transactions: Sequence[Transaction]) -> list[TableLock]:
+    locks = [_made(TableLock, row) for row in connection.execute(_MYSQL_TABLE_LOCKS).mappings()]
+    prepared = [int(one.id) for one in transactions if one.session == NO_SESSION]
+    tables: dict[tuple[str, str], list[str]] = {}
+    if prepared:  # only then: a server with many row locks has to go through all of them
+        for row in connection.execute(_PREPARED_TABLES, {"prepared": prepared}).mappings():
+            tables.setdefault((str(row["schema"]), str(row["name"])), []).append(str(row["trx"]))
+    return with_prepared(locks, transactions, tables)
 
 
 def _made(kind: Any, row: Any) -> Any:
