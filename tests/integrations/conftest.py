@@ -26,7 +26,6 @@ class Kept:
 
     locks: Locks
     advance: Callable[[float], None]
-    has_line: bool = True
 
 
 @pytest.fixture(params=["embedded", "own database", "server"])
@@ -44,7 +43,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
         begin_immediate(engine)
         table = LockTable(engine, now=bindparam("now", callable_=lambda: clock.now_us() // 1000, type_=BigInteger))
         with Locks(backend=OwnDatabaseBackend(table, makes_tables=True)) as locks:
-            yield Kept(locks, uptime.advance, has_line=False)
+            yield Kept(locks, uptime.advance)
         engine.dispose()
         return
     folder = tmp_path / "served"

@@ -147,7 +147,7 @@ class TestAcquiring:
         got: list[str] = []
         waiting = threading.Thread(target=lambda: got.append(taken(kept, "bob", wait=20).holder.name))
         waiting.start()
-        while kept.has_line and not kept.locks.describe(lock.id).queue_length:  # type: ignore[union-attr]
+        while not kept.locks.describe(lock.id).queue_length:  # type: ignore[union-attr]
             assert waiting.is_alive()
         kept.locks.release(lock.id, lock.token, "alice")
         waiting.join()

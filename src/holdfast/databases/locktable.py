@@ -42,7 +42,7 @@ from holdfast.databases.lockdecisions import (
     path_of,
 )
 from holdfast.databases.lockrows import Ended
-from holdfast.databases.lockwaiting import Look, Step, waiting
+from holdfast.databases.lockwaiting import Look, Step, following, waiting
 from holdfast.databases.retrying import run_locked, run_locked_async
 from holdfast.wire.davxml_write import Condition
 
@@ -124,7 +124,7 @@ class LockTable(LockDecisions):
         try:
             step = next(steps, None)
             while step is not None:
-                step = _sent(steps, self._take(asked, step))
+                step = following(steps, self._take(asked, step))
         except BaseException as error:
             if asked.may_have_place or not isinstance(error, Exception):
                 with suppress(Exception):  # what has ended the wait is what the caller is to learn
@@ -268,7 +268,7 @@ class AsyncLockTable(LockDecisions):
         try:
             step = next(steps, None)
             while step is not None:
-                step = _sent(steps, await self._take(asked, step))
+                step = following(steps, await self._take(asked, step))
         except BaseException as error:
             if asked.may_have_place or not isinstance(error, Exception):
                 await self._leave(asked)
@@ -375,14 +375,6 @@ class AsyncLockTable(LockDecisions):
             if missing is None:
                 raise
             raise missing from error
-
-
-def _sent(steps: Generator[Step | float, Look], found: Look) -> Step | float | None:
-    """The next step; None after the last one."""
-    try:
-        return steps.send(found)
-    except StopIteration:
-        return None
 
 
 @contextmanager

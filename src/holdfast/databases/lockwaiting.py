@@ -33,7 +33,7 @@ from holdfast.core.queueing import (
     standing_of,
 )
 
-__all__ = ["LineOf", "Look", "Sought", "Step", "counted", "look", "passing", "told", "waiting"]
+__all__ = ["LineOf", "Look", "Sought", "Step", "counted", "following", "look", "passing", "told", "trying", "waiting"]
 
 LineOf = Callable[[ResourcePath, Depth], Iterable[Waiter]]
 """The living waiters that a lock of this root and depth may meet, in order, read as far as they are asked for."""
@@ -93,6 +93,24 @@ def waiting(wait: float) -> Generator[Step | float, Look]:
         else:
             yield min(left, _PAUSE_S[found])
             step = Step.LOOK if until > time.monotonic() else Step.LAST
+
+
+def trying(wait: float) -> Generator[Step | float, Look]:
+    """The same for one who cannot have a place: it tries again and again."""
+    until = time.monotonic() + wait
+    while (yield Step.ONCE) is not Look.GRANTED:
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        yield min(left, _PAUSE_S[Look.FAR])
+
+
+def following(steps: Generator[Step | float, Look], found: Look) -> Step | float | None:
+    """The step after one that has come to `found`; None after the last one."""
+    try:
+        return steps.send(found)
+    except StopIteration:
+        return None
 
 
 class Sought(msgspec.Struct, frozen=True):

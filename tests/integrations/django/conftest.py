@@ -72,8 +72,9 @@ def make_django_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 @pytest.fixture
 def kept(django_database: None) -> Iterator[Kept]:
     """The backend over Django's ORM, with a clock that the test moves."""
-    from holdfast.integrations.django.database import DjangoBackend, NowMs
-    from holdfast.integrations.django.models import Lock
+    from holdfast.integrations.django.database import DjangoBackend
+    from holdfast.integrations.django.models import Lock, LockPlace
+    from holdfast.integrations.django.rows import NowMs
 
     class Moved(NowMs):
         added_ms = 0
@@ -86,5 +87,6 @@ def kept(django_database: None) -> Iterator[Kept]:
         Moved.added_ms += round(seconds * 1000)
 
     Lock.objects.all().delete()
+    LockPlace.objects.all().delete()
     with Locks(backend=DjangoBackend(now=Moved())) as locks:
-        yield Kept(locks, advance, has_line=False)
+        yield Kept(locks, advance)

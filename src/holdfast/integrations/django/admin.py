@@ -292,7 +292,7 @@ class LockAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Those that are held, wherever HOLDFAST keeps them."""
-        from holdfast.integrations.django.database import held_rows
+        from holdfast.integrations.django.rows import held_rows
 
         return held_rows(configured().database)
 

@@ -7,6 +7,9 @@ Theory of operation: whoever grants a lock changes the counter's row first. On P
 database, until the end of the transaction: grants of all processes are serial, nothing comes between the look at what is held and
 the grant, and the fencing token is the counter's new value. A lock's own row is locked by whoever writes under it (`holding`), so
 it can neither be broken nor given away between the check and the commit of what it protects.
+
+Whoever waits stands in line (`places`), and looks and tries as `databases.lockwaiting` says. A request that is in a transaction already, as
+with ATOMIC_REQUESTS, takes no place: nobody would see it before that transaction's end. It looks again, and passes nobody.
 """
 
 from __future__ import annotations
@@ -15,67 +18,64 @@ import re
 import time
 import uuid
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 from django.db import connections, transaction
-from django.db.models import BigIntegerField, F, Func, Max, Q
+from django.db.models import F, Func, Max, Q
 
 from holdfast.core.conditions import IfHeader, Submission
-from holdfast.core.decisions import Effect, Reach, Refused, decide_acquire, decide_write, protected_resources
-from holdfast.core.model import Break, Depth, Event, EventKind, Face, LockScope
+from holdfast.core.decisions import (
+    Effect,
+    Reach,
+    Refused,
+    Standing,
+    decide_acquire,
+    decide_write,
+    protected_resources,
+)
+from holdfast.core.model import Break, Depth, EventKind, LockScope, Waiter
 from holdfast.core.model import Lock as HeldLock
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
+from holdfast.databases.lockwaiting import Look, Sought, Step, counted, following, look, passing, told, trying, waiting
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, ShownLock
 from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, shown_lock
 from holdfast.finding import Found
 from holdfast.integrations.backends import Wanted
-from holdfast.integrations.django.models import LONGEST_PATH, Lock, LockCounter, instant
+from holdfast.integrations.django.models import LONGEST_PATH, Lock, LockCounter, instant, milliseconds
+from holdfast.integrations.django.places import Places
+from holdfast.integrations.django.rows import NowMs, event_of, found_of, lock_of
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import LockedAnswer
 
-__all__ = ["DjangoBackend", "NowMs", "held_rows"]
+__all__ = ["DjangoBackend"]
 
 _KEPT_MS: Final = 24 * 60 * 60 * 1000
-_LOOK_AGAIN_S: Final = 0.2
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_OFFSET: Final = timedelta()
+_OTHERS_ID: Final = "This id is that of another lock; choose another."
 
 
-class NowMs(Func):
-    """Milliseconds since 1970 by the database's clock at this statement, not at the beginning of the transaction."""
-
-    template = ""  # a database that is none of these three says so: it has no default
-    output_field = BigIntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        """`julianday` is in UTC."""
-        said = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
-        return self.as_sql(compiler, connection, template=said, **more)
-
-    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        """`now()` would stand still during a transaction."""
-        said = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-        return self.as_sql(compiler, connection, template=said, **more)
-
-    def as_mysql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        """UNIX_TIMESTAMP would read local time."""
-        said = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)"
-        return self.as_sql(compiler, connection, template=said, **more)
+class _TurnedDownError(Exception):
+    """Ends a transaction in which nothing was changed; the request knows why."""
 
 
-class _RefusedError(Exception):
-    """Carries a refusal out of the transaction, which is rolled back by it."""
+class _Asked:
+    """One request for a lock, over all its transactions, and what has come of it."""
 
-    def __init__(self, refused: Refused, now: int) -> None:
-        super().__init__()
-        self.refused = refused
-        self.now = now
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.sought = Sought(wanted.resource, wanted.scope, wanted.depth)
+        self.id = wanted.lock_id or f"l-{uuid.uuid4().hex}"
+        self.token = f"urn:uuid:{uuid.uuid4()}"
+        self.seq: int | None = None
+        self.granted: Found | None = None
+        self.refused: tuple[Refused, int] | None = None
 
 
 class _State:
@@ -100,6 +100,7 @@ class DjangoBackend:
         """Ask nothing of the database yet. `now` stands in for the database's clock, in tests."""
         self.using = using
         self._clock = now or NowMs()
+        self._places = Places(using, self._clock)
         self._timeouts = timeouts or TimeoutPolicy()
 
     # -- LockBackend --------------------------------------------------------------------------------
@@ -122,26 +123,34 @@ class DjangoBackend:
         refused = decide_write(effects, list(held.values()), submitted, principal)
         if refused is None:
             return None
-        refused = msgspec.structs.replace(refused, broken=self._broken(tokens, principal))
+        lengths = self._lengths([one.lock for one in refused.contentions], now)
+        line = Standing(lengths=lengths) if lengths else None
+        refused = msgspec.structs.replace(refused, broken=self._broken(tokens, principal), line=line)
         return _answer(refused, now, effects[0].resource, Condition.LOCK_TOKEN_SUBMITTED)
 
     def acquire(self, wanted: Wanted) -> GrantedLock | LockedAnswer:
-        """As LockBackend.acquire. Whoever waits looks again five times a second; there is no line."""
+        """As LockBackend.acquire."""
         if len(wanted.resource.text) > LONGEST_PATH:
             msg = f"the path is longer than {LONGEST_PATH} characters"
             raise InvalidPathError(msg)
         if wanted.lock_id is not None and not _ID.fullmatch(wanted.lock_id):
             raise RefusalError(HTTPStatus.BAD_REQUEST, "A lock's id has letters, digits, - and _ alone, 64 at most.")
-        until = time.monotonic() + wanted.wait
-        while True:
-            try:
-                with transaction.atomic(using=self.using):
-                    return granted_lock(self._grant(wanted), _NO_OFFSET)
-            except _RefusedError as error:
-                left = until - time.monotonic()
-                if left <= 0:
-                    return _answer(error.refused, error.now, wanted.resource, Condition.NO_CONFLICTING_LOCK)
-            time.sleep(min(left, _LOOK_AGAIN_S))
+        asked = _Asked(wanted)
+        wait = 0.0 if wanted.break_first else wanted.wait
+        steps = trying(wait) if connections[self.using].in_atomic_block else waiting(wait)
+        try:
+            step = next(steps, None)
+            while step is not None:
+                step = following(steps, self._take(asked, step))
+        except BaseException as error:
+            if asked.seq is not None or not isinstance(error, Exception):
+                with suppress(Exception):  # what has ended the wait is what the caller is to learn
+                    self._leave(asked)
+            raise
+        if asked.granted is not None:
+            return granted_lock(asked.granted, _NO_OFFSET)
+        assert asked.refused is not None
+        return _answer(*asked.refused, wanted.resource, Condition.NO_CONFLICTING_LOCK)
 
     def refresh(self, lock_id: str, token: str, principal: str, ttl: float | None = None) -> GrantedLock:
         """As LockBackend.refresh."""
@@ -152,7 +161,7 @@ class DjangoBackend:
         if not self._live(now).filter(id=row.id).update(refreshed_at_ms=now, expires_at_ms=ends_at):
             raise self._gone(lock_id)
         row.refreshed_at_ms, row.expires_at_ms = now, ends_at
-        return granted_lock(_found(row, now), _NO_OFFSET)
+        return granted_lock(found_of(row, now), _NO_OFFSET)
 
     def release(self, lock_id: str, token: str, principal: str) -> None:
         """As LockBackend.release."""
@@ -174,7 +183,7 @@ class DjangoBackend:
             raise RefusalError(403, "The lock was created by somebody else, so it is not yours to break.")
         at = now + max(0, round(after * 1000))
         if row.expires_at_ms is not None and at >= row.expires_at_ms > now:
-            return shown_lock(_found(row, now), instant(now), _NO_OFFSET)  # it ends by itself before
+            return shown_lock(found_of(row, now), instant(now), _NO_OFFSET)  # it ends by itself before
         if not self._end(self._live(now).filter(id=row.id), at, EventKind.BROKEN, principal, reason):
             raise self._gone(lock_id)
         told = self.describe(lock_id)
@@ -188,7 +197,7 @@ class DjangoBackend:
         row, now = self._known(lock_id)
         if row.holder != principal:
             raise RefusalError(403, "The lock was created by somebody else, so it is not yours to take over.")
-        if _event(row, now) is not None:
+        if event_of(row, now) is not None:
             raise self._gone(lock_id)
         wanted = Wanted(
             resource=ResourcePath(row.root),
@@ -204,21 +213,20 @@ class DjangoBackend:
             fencing_token, now = self._take_turn()
             if not self._end(self._live(now).filter(id=row.id), now, EventKind.BROKEN, principal, "taken over"):
                 raise self._gone(lock_id)
-            return granted_lock(self._put(wanted, fencing_token, now), _NO_OFFSET)
+            return granted_lock(self._put(_Asked(wanted), fencing_token, now), _NO_OFFSET)
 
     def describe(self, lock_id: str) -> ShownLock | EndedLock | None:
         """As LockBackend.describe."""
         row, now = self._read(Q(id=lock_id))
         if row is None or row.id != lock_id:
             return None
-        event = _event(row, now)
-        return ended_lock(event, _NO_OFFSET) if event else shown_lock(_found(row, now), instant(now), _NO_OFFSET)
+        event = event_of(row, now)
+        return ended_lock(event, _NO_OFFSET) if event else self._shown([row], now)[0]
 
     def find(self, covering: ResourcePath) -> list[ShownLock]:
         """As LockBackend.find."""
         now = self._now()
-        rows = self._covering(covering, now)
-        return [shown_lock(_found(row, now), instant(now), _NO_OFFSET) for row in rows]
+        return self._shown(self._covering(covering, now), now)
 
     def close(self) -> None:
         """Nothing: the connections are Django's."""
@@ -242,40 +250,116 @@ class DjangoBackend:
 
     # -- inside a transaction -----------------------------------------------------------------------
 
-    def _grant(self, wanted: Wanted) -> Found:
+    def _take(self, asked: _Asked, step: Step | float) -> Look:
+        if not isinstance(step, Step):
+            time.sleep(step)
+            return Look.NEAR
+        if step is Step.LOOK:
+            return self._look(asked)
+        try:
+            with transaction.atomic(using=self.using):
+                if step is not Step.RENEW:
+                    return self._try(asked, step)
+                assert asked.seq is not None
+                return Look.NEAR if self._places.renew(asked.id, asked.seq) else Look.TURN
+        except _TurnedDownError:
+            return Look.REFUSED
+
+    def _look(self, asked: _Asked) -> Look:
+        sought = asked.sought
+        assert asked.seq is not None
+        found = self._places.before(asked.id, sought.root, sought.depth, asked.seq)
+        return look(sought, asked.id, found, lambda now: self._met(sought, milliseconds(now)))
+
+    def _try(self, asked: _Asked, step: Step) -> Look:
         fencing_token, now = self._take_turn()
+        wanted, sought = asked.wanted, asked.sought
         if wanted.lock_id is not None:
             known = Lock.objects.using(self.using).filter(id=wanted.lock_id).first()
             if known is not None:
-                return self._repeated(known, wanted, now)
+                asked.granted = self._repeated(known, wanted, now)
+                return Look.GRANTED
+        place = self._place(asked, now)
         self._tidy(wanted.resource, now)
-        held = self._held(wanted.resource, now, below=wanted.depth is Depth.INFINITY)
-        refused = decide_acquire(wanted.resource, wanted.scope, wanted.depth, held)
+        refused = decide_acquire(sought.root, sought.scope, sought.depth, self._met(sought, now))
+        if wanted.break_first:  # it passes the line
+            self._break_first(refused, wanted, now)
+            refused = None
+        elif refused is None:
+            refused = passing(sought, place, self._places.reading(now))
         if refused is not None:
-            in_the_way = [one.lock for one in refused.contentions]
-            may_break = wanted.may_break or all(lock.principal == wanted.principal for lock in in_the_way)
-            if not wanted.break_first:
-                raise _RefusedError(refused, now)
-            if not may_break:
-                raise RefusalError(403, "The lock was created by somebody else, so it is not yours to break.")
-            ids = [lock.id for lock in in_the_way]
-            rows = Lock.objects.using(self.using).filter(id__in=ids)
-            self._end(rows, now, EventKind.BROKEN, wanted.principal, wanted.break_first)
-        return self._put(wanted, fencing_token, now)
+            return self._settle(asked, refused, place, step, now)
+        if place is not None:
+            self._places.remove(place.id, place.seq)
+        asked.granted = self._put(asked, fencing_token, now)
+        return Look.GRANTED
+
+    def _break_first(self, refused: Refused | None, wanted: Wanted, now: int) -> None:
+        in_the_way = [] if refused is None else [one.lock for one in refused.contentions]
+        if not (wanted.may_break or all(lock.principal == wanted.principal for lock in in_the_way)):
+            raise RefusalError(403, "The lock was created by somebody else, so it is not yours to break.")
+        rows = Lock.objects.using(self.using).filter(id__in=[lock.id for lock in in_the_way])
+        self._end(rows, now, EventKind.BROKEN, wanted.principal, wanted.break_first)
+
+    def _settle(self, asked: _Asked, refused: Refused, place: Waiter | None, step: Step, now: int) -> Look:
+        """What becomes of a request that was refused, and of its place."""
+        if step is not Step.TRY:
+            if not self._places.is_empty():
+                refused = told(asked.sought, refused, place, self._places.reading(now))
+            asked.refused = refused, now
+        if step is Step.ONCE or (step is Step.LAST and place is None):
+            raise _TurnedDownError
+        counters = LockCounter.objects.using(self.using)
+        counters.filter(id=1).update(last_fencing_token=F("last_fencing_token") - 1)  # it is not used
+        if step is Step.LAST:
+            assert place is not None
+            self._places.remove(place.id, place.seq)
+            return Look.REFUSED
+        if place is None:
+            place = self._places.enter(asked.id, asked.sought, asked.wanted.principal, asked.wanted.owner, now)
+        else:
+            self._places.renew(place.id, place.seq, even_lapsed=True)
+        asked.seq = place.seq
+        return Look.NEAR
+
+    def _place(self, asked: _Asked, now: int) -> Waiter | None:
+        """Its living place, which an earlier request with the same id may have taken; one that has lapsed is removed."""
+        if asked.seq is None and asked.wanted.lock_id is None:
+            return None
+        place = self._places.find(asked.id)
+        if place is None:
+            return None
+        if place.has_lapsed_at(instant(now)):
+            self._places.remove(place.id, place.seq)
+            return None
+        is_same = Sought(place.root, place.scope, place.depth) == asked.sought
+        if place.principal != asked.wanted.principal or not is_same:
+            raise RefusalError(HTTPStatus.CONFLICT, _OTHERS_ID)
+        return place
+
+    def _leave(self, asked: _Asked) -> None:
+        """Give up the place, and the lock if it was granted unheard."""
+        with transaction.atomic(using=self.using):
+            _, now = self._take_turn()
+            if asked.seq is not None:
+                self._places.remove(asked.id, asked.seq)
+            rows = self._live(now).filter(token=asked.token)
+            self._end(rows, now, EventKind.RELEASED, asked.wanted.principal, "")
 
     def _repeated(self, known: Lock, wanted: Wanted, now: int) -> Found:
         if known.holder != wanted.principal or known.root != wanted.resource.text:
-            raise RefusalError(HTTPStatus.CONFLICT, "This id is that of another lock; choose another.")
-        event = _event(known, now)
+            raise RefusalError(HTTPStatus.CONFLICT, _OTHERS_ID)
+        event = event_of(known, now)
         if event is not None:
             said = f"This id has been used. {ended_sentence(event, instant(now), _NO_OFFSET)} Choose another for a new lock."
             raise RefusalError(HTTPStatus.CONFLICT, said, ended=ended_lock(event, _NO_OFFSET))
-        return _found(known, now)
+        return found_of(known, now)
 
-    def _put(self, wanted: Wanted, fencing_token: int, now: int) -> Found:
+    def _put(self, asked: _Asked, fencing_token: int, now: int) -> Found:
+        wanted = asked.wanted
         row = Lock(
-            id=wanted.lock_id or f"l-{uuid.uuid4().hex}",
-            token=f"urn:uuid:{uuid.uuid4()}",
+            id=asked.id,
+            token=asked.token,
             root=wanted.resource.text,
             scope=wanted.scope.value,
             depth=wanted.depth.value,
@@ -289,7 +373,7 @@ class DjangoBackend:
             expires_at_ms=now + self._timeouts.grant(_span(wanted.ttl)) // timedelta(milliseconds=1),
         )
         row.save(using=self.using, force_insert=True)
-        return _found(row, now)
+        return found_of(row, now)
 
     def _take_turn(self) -> tuple[int, int]:
         """The next fencing token, and the time in milliseconds; nobody else is granted a lock before this transaction has ended."""
@@ -336,13 +420,26 @@ class DjangoBackend:
         place = Q(root__in=root.lineage)
         if below:
             place |= Q(root__startswith=root.prefix)
-        found = [_lock_of(row) for row in self._live(now).filter(place).order_by("fencing_token")]
+        found = [lock_of(row) for row in self._live(now).filter(place).order_by("fencing_token")]
         # Again by the text itself: to some databases two paths that differ in case are one.
         return [lock for lock in found if lock.covers(root) or (below and lock.root.is_below(root))]
 
+    def _met(self, sought: Sought, now: int) -> list[HeldLock]:
+        """The locks that this one would meet."""
+        return self._held(sought.root, now, below=sought.depth is Depth.INFINITY)
+
+    def _lengths(self, locks: Sequence[HeldLock], now: int) -> dict[str, int]:
+        """How many wait for each of these, by lock id."""
+        return {} if not locks or self._places.is_empty() else counted(locks, self._places.reading(now))
+
+    def _shown(self, rows: Sequence[Lock], now: int) -> list[ShownLock]:
+        lengths = self._lengths([lock_of(row) for row in rows], now)
+        shown = [found_of(row, now, lengths.get(row.id, 0)) for row in rows]
+        return [shown_lock(found, instant(now), _NO_OFFSET) for found in shown]
+
     def _covering(self, root: ResourcePath, now: int) -> list[Lock]:
         rows = self._live(now).filter(root__in=root.lineage).order_by("root", "fencing_token")
-        return [row for row in rows if _lock_of(row).covers(root)]
+        return [row for row in rows if lock_of(row).covers(root)]
 
     def _read(self, which: Q) -> tuple[Lock | None, int]:
         row = Lock.objects.using(self.using).filter(which).annotate(now=self._clock).first()
@@ -361,13 +458,13 @@ class DjangoBackend:
             raise RefusalError(403, f"The lock was created by somebody else, so it is not yours to {verb}.")
         if row.token != token:
             raise RefusalError(403, f"To {verb} this lock takes its token; the one that was given is another.")
-        if _event(row, now) is not None:
+        if event_of(row, now) is not None:
             raise self._gone(lock_id)
         return row, now
 
     def _gone(self, lock_id: str) -> RefusalError:
         row, now = self._known(lock_id)
-        event = _event(row, now)
+        event = event_of(row, now)
         if event is None:
             return RefusalError(HTTPStatus.CONFLICT, "The lock was changed by somebody else just now.")
         said = ended_sentence(event, instant(now), _NO_OFFSET)
@@ -377,7 +474,7 @@ class DjangoBackend:
         tokens = [item.token for item in condition.submissions()]
         negated = [one.token for item in condition.lists for one in item.conditions if hasattr(one, "token")]
         rows = self._live(now).filter(token__in={*tokens, *negated})
-        return _State([_lock_of(row) for row in rows])
+        return _State([lock_of(row) for row in rows])
 
     def _broken(self, tokens: Sequence[str], principal: str) -> Break | None:
         """How the lock ended whose token the principal still holds out, where somebody broke it."""
@@ -393,56 +490,8 @@ class DjangoBackend:
         return Break(row.id, instant(row.ended_at_ms), row.ended_by, row.ended_reason)
 
 
-def held_rows(using: str) -> Any:
-    """The rows of all locks that are held, as a query."""
-    held = Q(ended_at_ms__isnull=True) | Q(ended_at_ms__gt=NowMs())
-    return Lock.objects.using(using).filter(held, Q(expires_at_ms__isnull=True) | Q(expires_at_ms__gt=NowMs()))
-
-
 def _span(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=min(seconds, 10**9))
-
-
-def _lock_of(row: Lock) -> HeldLock:
-    return HeldLock(
-        id=row.id,
-        token=row.token,
-        root=ResourcePath(row.root),
-        scope=LockScope(row.scope),
-        depth=Depth(row.depth),
-        principal=row.holder,
-        owner=row.owner,
-        owner_xml=None,
-        reason=row.reason,
-        client=row.client,
-        face=Face.API,
-        fencing_token=row.fencing_token,
-        created_at=row.since,
-        refreshed_at=row.refreshed_at,
-        expires_at=row.expires_at,
-    )
-
-
-def _found(row: Lock, now: int) -> Found:
-    pending = None
-    if row.ended_at_ms is not None and row.ended_at_ms > now:
-        pending = Break(row.id, instant(row.ended_at_ms), row.ended_by, row.ended_reason)
-    return Found(_lock_of(row), pending)
-
-
-def _event(row: Lock, now: int) -> Event | None:
-    """How the lock has ended; None while it is held."""
-    if row.ended_at_ms is not None and row.ended_at_ms <= now:
-        return Event.about(
-            _lock_of(row),
-            EventKind(row.ended_how),
-            instant(row.ended_at_ms),
-            actor=row.ended_by,
-            reason=row.ended_reason,
-        )
-    if row.expires_at_ms is not None and row.expires_at_ms <= now:
-        return Event.about(_lock_of(row), EventKind.EXPIRED, instant(row.expires_at_ms), actor="")
-    return None
 
 
 def _answer(refused: Refused, now: int, resource: ResourcePath, condition: Condition) -> LockedAnswer:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.db import models
 
-__all__ = ["LONGEST_PATH", "Lock", "LockCounter", "instant"]
+__all__ = ["LONGEST_PATH", "Lock", "LockCounter", "LockPlace", "instant", "milliseconds"]
 
 LONGEST_PATH: Final = 700
 """Most characters of a resource's path: MySQL indexes no longer ones."""
@@ -24,6 +24,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def instant(ms: int) -> datetime:
     """Aware, in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)
+
+
+def milliseconds(at: datetime) -> int:
+    """Since 1970."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 class Lock(models.Model):
@@ -82,6 +87,28 @@ class LockCounter(models.Model):
 
     def __str__(self) -> str:
         return str(self.last_fencing_token)
+
+
+class LockPlace(models.Model):
+    """The place in line of one who waits for a lock, which will have this id. A lower `seq` is earlier; it counts until `kept_until_ms`."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    seq = models.BigIntegerField(unique=True)
+    root = models.CharField("resource", max_length=LONGEST_PATH, db_index=True)
+    scope = models.CharField(max_length=16)
+    depth = models.CharField(max_length=16)
+    principal = models.CharField("who waits", max_length=255)
+    owner = models.CharField(max_length=1000, blank=True)
+    entered_at_ms = models.BigIntegerField()
+    kept_until_ms = models.BigIntegerField()
+
+    class Meta:
+        """In the order of the line."""
+
+        ordering = ("seq",)
+
+    def __str__(self) -> str:
+        return f"{self.principal} waits for {self.root}"
 
 
 def _number(value: Any) -> int:
