@@ -10,7 +10,9 @@ client to change its request first.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -19,7 +21,7 @@ from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Face, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.databases.classify import LockedDatabase, classify
-from holdfast.databases.codes import LockKind
+from holdfast.databases.codes import Dialect, LockKind
 from holdfast.databases.holders import Holder
 from holdfast.databases.patience import DatabaseLockedError
 from holdfast.databases.telling import holders_of, holders_of_async
@@ -57,7 +59,7 @@ def locked_answer(
     """The 423 for a refusal, to be rendered by `holdfast.wire.locked`; None where it is none.
 
     `resource` is what the client asked for. `waited` (seconds) is for how long it has been known to be locked: a holder
-    whose database does not tell since when is said to hold it since then. A holder's statement and host are never told.
+    whose database does not tell since when is said to hold it since then. A holder's statement, host, command line and account on this machine are never told.
 
     >>> import sqlite3
     >>> error = sqlite3.OperationalError("database is locked")
@@ -133,20 +135,38 @@ def _contending(holder: Holder, path: ResourcePath, now: datetime, waited: float
     since = holder.since
     if since is None:
         since = now - timedelta(seconds=waited if holder.held_s is None else holder.held_s)
-    name = holder.user or holder.program or ("another connection" if holder.pid is None else f"process {holder.pid}")
+    program = _program_of(holder)
+    number = "another connection" if holder.pid is None else f"process {holder.pid}"
+    # An account of the database is a name of the application's; one of this machine is nobody's business who comes over the web.
+    name = number if holder.dialect is Dialect.SQLITE else holder.user or program or number
     return ContendingLock(
         id=_NOT_IN_AN_ID.sub("-", holder.id) or "unknown",
         root=path,
         root_href=path.href(),
         scope=LockScope.EXCLUSIVE,
         depth=Depth.ZERO,
-        holder=ShownHolder(name, "", holder.program),
+        holder=ShownHolder(name, "", program),
         reason=holder.doing,
         face=Face.API,
         created_at=since,
         expires_at=None,
         url="",
     )
+
+
+def _program_of(holder: Holder) -> str:
+    """What it calls itself; of a process of this machine the program's bare name, for a command line may have passwords in it.
+
+    >>> _program_of(Holder(dialect=Dialect.SQLITE, doing="is writing", program="/usr/bin/python3 app.py --password=hunter2"))
+    'python3'
+    """
+    if holder.dialect is not Dialect.SQLITE:
+        return holder.program
+    try:
+        words = shlex.split(holder.program)
+    except ValueError:  # it was cut off within quotes
+        words = holder.program.split()
+    return os.path.basename(words[0].strip("[]:")) if words else ""
 
 
 def refused_answer(refused: Refused, resource: ResourcePath, condition: Condition, now: datetime) -> LockedAnswer:
