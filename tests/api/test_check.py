@@ -137,8 +137,20 @@ class TestForwarded:
         desk.granted("alice", f"{resource}/locked")
         assert forwarded(desk, "bob", method, f"{resource}/x", destination=f"{resource}/locked").status == 423
         assert forwarded(desk, "bob", method, f"{resource}/x", destination=f"{resource}/free").status == 204
-        elsewhere = forwarded(desk, "bob", method, f"{resource}/x", destination="http://other.example/y")
-        assert elsewhere.status == 204
+
+    @pytest.mark.parametrize("method", ["COPY", "MOVE"])
+    def test_a_destination_is_asked_about_whatever_host_it_names(self, desk: Desk, resource: str, method: str) -> None:
+        """An application may go by other names than the gateway's, or look at the path alone."""
+        desk.granted("alice", f"{resource}/locked")
+        told = {"x_forwarded_host": "app.example", "x_forwarded_proto": "https"}
+        for host in ("http://app.internal", "https://app.example:8443", "http://127.0.0.1:9"):
+            for fields in ({}, told):
+                target = f"{host}{resource}"
+                locked = forwarded(desk, "bob", method, f"{resource}/x", destination=f"{target}/locked", **fields)
+                assert locked.status == 423
+                free = forwarded(desk, "bob", method, f"{resource}/x", destination=f"{target}/free", **fields)
+                assert free.status == 204
+        assert forwarded(desk, "bob", method, f"{resource}/x", destination="http://a@b/c").status == 400
 
     def test_a_gateway_that_is_an_administrator_tells_who_asks(self, desk: Desk, resource: str) -> None:
         lock = desk.granted("alice", resource)

@@ -39,9 +39,9 @@ def test_what_changes_a_locked_resource_is_refused_and_what_reads_it_is_not(lock
 
 
 def test_a_copy_or_move_is_asked_about_where_it_goes_too(locks: Locks) -> None:
-    for place in (b"/orders/42", b"http://shop.example/orders/42"):
+    for place in (b"/orders/42", b"http://shop.example/orders/42", b"http://other.example/orders/42"):
         assert status(Guard(locks), "COPY", "/orders/1", (b"destination", place)) == 423
-    assert status(Guard(locks), "COPY", "/orders/1", (b"destination", b"http://other.example/orders/42")) is None
+    assert status(Guard(locks), "COPY", "/orders/1", (b"destination", b"http://other.example/orders/43")) is None
     below = (b"destination", b"http://shop.example/app/orders/42")
     assert status(Guard(locks), "MOVE", "/orders/1", below, root="/app") == 423
 

@@ -15,7 +15,7 @@ from holdfast.core.conditions import EtagCondition, IfHeader
 from holdfast.core.decisions import Effect, Reach
 from holdfast.core.paths import ResourcePath
 from holdfast.wire.if_header import parse_if
-from holdfast.wire.rfc4918 import DestinationElsewhereError, parse_destination, parse_lock_token
+from holdfast.wire.rfc4918 import destination_path, parse_destination, parse_lock_token
 
 __all__ = ["Change", "ChangeReader", "is_reading"]
 
@@ -69,12 +69,9 @@ class ChangeReader(msgspec.Struct, frozen=True):
         if method != "COPY":
             effects.append(Effect(resource, _REACHES.get(method, Reach.CONTENT)))
         if method in {"COPY", "MOVE"} and destination is not None:
-            try:
-                target = parse_destination(destination, scheme=self.scheme, host=self.host)
-            except DestinationElsewhereError:
-                pass  # not of this application: its locks are asked about there
-            else:
-                effects.append(Effect(self.resolve(target), Reach.TREE))
+            # Whatever host it names: an application that looks at its path alone would write there, and one that goes by other
+            # names than the request's Host would as well.
+            effects.append(Effect(self.resolve(destination_path(destination)), Reach.TREE))
         return tuple(effects) or (Effect(resource, Reach.CONTENT),)
 
     def _condition(self, resource: ResourcePath, text: str | None) -> IfHeader | None:

@@ -32,6 +32,7 @@ from holdfast.wire.sentences import broken_text, clean, clock_text, holder_text,
 from holdfast.wire.webpages import LockedPageLock, render_locked_page
 
 __all__ = [
+    "GUARD_LINKS",
     "LOCKED_TYPE",
     "MAX_LOCKS_SHOWN",
     "MAX_RETRY_SECONDS",
@@ -122,6 +123,13 @@ class LockLinks(msgspec.Struct, frozen=True):
 
 SERVER_LINKS: Final = LockLinks()
 """The addresses of `holdfast serve`."""
+
+GUARD_LINKS: Final = {
+    "guard": LockLinks(page="/api/locks/"),
+    "guard-only": LockLinks(lock="", page="", help="/.holdfast/locked"),
+}
+"""The addresses of `holdfast guard`: it has no page of a lock, so what its API says of it is all that there is; and those of one
+that leaves nearly all addresses to its application."""
 
 
 class LockedAnswer(msgspec.Struct, frozen=True):
@@ -229,6 +237,7 @@ def render_locked(answer: LockedAnswer, representation: Representation) -> bytes
         retry_after=retry_after(answer),
         refused_lock=answer.condition is Condition.NO_CONFLICTING_LOCK,
         line_sentence=_line_sentence(answer) if _says_more(answer) else "",
+        help_href=answer.links.help,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "HeaderError",
     "Infinite",
     "TimeoutRequest",
+    "destination_path",
     "parse_depth",
     "parse_destination",
     "parse_lock_token",
@@ -168,6 +169,25 @@ def parse_destination(text: str | None, *, scheme: str, host: str | None) -> str
     http with this server. Raises HeaderError for what is not an http URI or an absolute path without
     query and fragment, DestinationElsewhereError for another server.
     """
+    uri_scheme, authority, path = _destination(text)
+    if authority is not None:
+        _check_authority(uri_scheme, authority, scheme.lower(), host)
+    return path
+
+
+def destination_path(text: str) -> str:
+    """The same whatever server the field names: for whoever stands before a server and cannot know all the names that it goes by.
+
+    Raises HeaderError as parse_destination does.
+    """
+    _, authority, path = _destination(text)
+    if authority is not None:
+        _host_and_port(authority)
+    return path
+
+
+def _destination(text: str | None) -> tuple[str, str | None, str]:
+    """Scheme, authority and path of a Destination field; no authority where it is an absolute path."""
     if text is None:
         msg = "the Destination header is missing"
         raise HeaderError(msg)
@@ -185,21 +205,25 @@ def parse_destination(text: str | None, *, scheme: str, host: str | None) -> str
         if value.startswith("//"):
             msg = "the Destination header must not start with two slashes"
             raise HeaderError(msg)
-        return value
+        return "", None, value
     match = _HTTP_URI.fullmatch(value)
     if match is None:
         msg = "the Destination header must be an http or https URI, or an absolute path"
         raise HeaderError(msg)
-    _check_authority(match[1].lower(), match[2], scheme.lower(), host)
-    return match[3] or "/"
+    return match[1].lower(), match[2], match[3] or "/"
 
 
-def _check_authority(uri_scheme: str, authority: str, scheme: str, host: str | None) -> None:
+def _host_and_port(authority: str) -> re.Match[str]:
     named = _AUTHORITY.fullmatch(authority)
     if named is None:
         # Also a user name before "@", which RFC 9110 section 4.2.4 asks to treat as an error.
         msg = "the Destination header does not name a host in a form that is understood"
         raise HeaderError(msg)
+    return named
+
+
+def _check_authority(uri_scheme: str, authority: str, scheme: str, host: str | None) -> None:
+    named = _host_and_port(authority)
     ours = _AUTHORITY.fullmatch((host or "").strip(" \t"))
     if ours is not None and named[1].lower().rstrip(".") == ours[1].lower().rstrip("."):
         default_ports = {"", _DEFAULT_PORTS[uri_scheme], _DEFAULT_PORTS.get(scheme, "")}

@@ -31,6 +31,9 @@ __all__ = [
 
 HTML_CONTENT_TYPE: Final = "text/html; charset=utf-8"
 
+_HELP: Final = "/problems/locked"
+"""Where a whole Holdfast server explains a 423."""
+
 _PAGES: Final = Path(__file__).parent / "pages"
 _STYLE: Final = (_PAGES / "page.css").read_text(encoding="utf-8")
 _SCRIPT: Final = (_PAGES / "page.js").read_text(encoding="utf-8")
@@ -116,10 +119,12 @@ def render_locked_page(
     retry_after: int = 1,
     refused_lock: bool = False,
     line_sentence: str = "",
+    help_href: str = _HELP,
 ) -> bytes:
     """The page of a 423. `resource` is the path as people read it, `more` the locks that are not shown.
 
-    `line_sentence` is how the waiting line stands; without locks it is all there is to say.
+    `line_sentence` is how the waiting line stands; without locks it is all there is to say. `help_href` leads to what a
+    423 means; empty where nothing explains it.
     """
     return _render(
         "locked.html",
@@ -132,12 +137,13 @@ def render_locked_page(
         retry_after=retry_after,
         refused_lock=refused_lock,
         line_sentence=line_sentence,
+        help_href=help_href,
     )
 
 
 def render_refusal_page(status: int, title: str, detail: str) -> bytes:
     """The page of any other refusal."""
-    return _render("refusal.html", status=status, title=title, detail=detail)
+    return _render("refusal.html", status=status, title=title, detail=detail, help_href=_HELP)
 
 
 def render_listing(path: str, entries: Sequence[ListingEntry], *, top: str = "/") -> bytes:
