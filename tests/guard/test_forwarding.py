@@ -96,6 +96,21 @@ def test_a_stranger_tells_nothing_of_others():
     assert not {b"x-real-ip", b"x-forwarded-port", b"x-remote-user"} & set(told)
 
 
+@pytest.mark.parametrize("what", [b"user", b"email", b"prefix", b"ssl", b"scheme", b"uri", b"port", b"anything"])
+def test_what_proxies_tell_passes_from_a_trusted_one_alone(what):
+    for name in (b"x-forwarded-" + what, b"x_forwarded_" + what, b"x-forwarded_" + what):
+        assert name not in passed((name, b"1"), client="2001:db8::7")
+        assert (name in passed((name, b"1"))) == (b"_" not in name)
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "2001:db8::7"])
+@pytest.mark.parametrize(
+    "name", [b"x-original-url", b"x-rewrite-url", b"x-original-uri", b"x-original-method", b"x_original_url"]
+)
+def test_no_other_target_than_the_one_that_was_asked_about_is_named(client, name):
+    assert name not in passed((name, b"/orders/42"), client=client)
+
+
 def test_a_name_that_cgi_would_take_for_the_guards_own_does_not_pass():
     told = passed(
         (b"x_remote_user", b"root"), (b"x_forwarded_for", b"10.0.0.1"), (b"content_length", b"9"), (b"my_field", b"1")
@@ -131,9 +146,15 @@ def test_an_answers_fields_pass_in_their_order_but_for_those_of_the_connection()
     fields, length = response_fields(
         [
             (b"Content-Length", b"5"), (b"Set-Cookie", b"a"), (b"Connection", b"X-Hop"), (b"X-Hop", b"1"), (b"Keep-Alive", b"5"),
-            (b"Set-Cookie", b"b"), (b"Transfer-Encoding", b"chunked"), (b"Server", b"app"),
+            (b"Set-Cookie", b"b"), (b"Server", b"app"),
         ],
         RULES,
     )  # fmt: skip
     assert length == 5
     assert fields == [("Set-Cookie", "a"), ("Set-Cookie", "b"), ("Server", "app"), ("via", "1.1 guard")]
+
+
+def test_an_answers_length_counts_for_nothing_beside_a_transfer_coding():
+    """RFC 9112 section 6.3: a reader that went by the length would take the rest for another answer."""
+    _, length = response_fields([(b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")], RULES)
+    assert length is None

@@ -15,7 +15,14 @@ from typing import Final
 
 from holdfast.wire.exchange import Request
 
-__all__ = ["BadFieldsError", "ForwardingRules", "connection_options", "request_fields", "response_fields"]
+__all__ = [
+    "BadFieldsError",
+    "ForwardingRules",
+    "connection_options",
+    "new_pseudonym",
+    "request_fields",
+    "response_fields",
+]
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -49,11 +56,15 @@ _WRITTEN: Final = frozenset(
         b"via",
         b"x-forwarded-for",
         b"x-forwarded-host",
-        b"x-forwarded-port",
         b"x-forwarded-proto",
-        b"x-real-ip",
     }
 )
+
+_OTHER_TARGETS: Final = frozenset({b"x-original-method", b"x-original-uri", b"x-original-url", b"x-rewrite-url"})
+"""Some frameworks answer for the path in these in the place of the request's, whose locks were asked. Nobody may send them."""
+
+_TOLD_BY_PROXIES: Final = b"x-forwarded-"
+"""How all fields begin that a trusted proxy alone may send; X-Real-IP is one more."""
 
 
 class BadFieldsError(ValueError):
@@ -65,7 +76,8 @@ class BadFieldsError(ValueError):
         self.status = status
 
 
-def _pseudonym() -> bytes:
+def new_pseudonym() -> bytes:
+    """A name for a guard that nobody else has."""
     return b"holdfast-" + os.urandom(4).hex().encode("ascii")
 
 
@@ -80,7 +92,7 @@ class ForwardingRules:
     host: bytes = b""
     user_field: bytes = b""
     trusted: frozenset[str] = frozenset({"127.0.0.1", "::1"})
-    pseudonym: bytes = field(default_factory=_pseudonym)
+    pseudonym: bytes = field(default_factory=new_pseudonym)
 
     def trusts(self, client: str) -> bool:
         """Whether the peer at the address `client` is a proxy whose word counts; so is whoever uses a Unix socket."""
@@ -119,8 +131,8 @@ def request_fields(
     for name, value in fields:
         if name in own:
             sent[name] = sent[name] + b", " + value if name in sent else value
-        elif name in dropped or (b"_" in name and name.replace(b"_", b"-") in own):
-            continue  # the latter: CGI's names have no hyphens, so an application would take it for the guard's own
+        elif name in dropped or not _may_be_sent(name, own, trusted=trusted):
+            continue
         elif name == b"cookie":
             cookies.append(value)
         else:
@@ -136,6 +148,15 @@ def request_fields(
     passed.append((b"via", sent[b"via"] + b", " + via if b"via" in sent else via))
     head = [(b"host", rules.host or sent.get(b"host", authority))]
     return head + passed + _framing(request, sent, length)
+
+
+def _may_be_sent(name: bytes, own: frozenset[bytes], *, trusted: bool) -> bool:
+    """False for what would pass for the guard's own word, or a trusted proxy's."""
+    spelt = name.replace(b"_", b"-")  # CGI's names have no hyphens, so an application would take the one for the other
+    if spelt in _OTHER_TARGETS or (spelt != name and spelt in own):
+        return False
+    tells = spelt.startswith(_TOLD_BY_PROXIES) or spelt == b"x-real-ip"
+    return not tells or (trusted and spelt == name)
 
 
 def _framing(request: Request, sent: dict[bytes, bytes], length: int | None) -> Pairs:
@@ -182,15 +203,20 @@ def _quoted(text: bytes) -> bytes:
 def response_fields(
     fields: Iterable[tuple[bytes, bytes]], rules: ForwardingRules
 ) -> tuple[list[tuple[str, str]], int | None]:
-    """The fields that the client gets, in their order, and the Content-Length, which is framed anew; None without one."""
+    """The fields that the client gets, in their order, and the Content-Length, which is framed anew; None without one.
+
+    Beside a Transfer-Encoding it counts for nothing (RFC 9112 section 6.3), and whoever read on by it would take what is left for
+    another answer.
+    """
     pairs = list(fields)
+    is_coded = any(name.lower() == b"transfer-encoding" for name, _ in pairs)
     dropped = _HOP_BY_HOP | connection_options(pairs) | {b"content-length"}
     length: int | None = None
     passed: list[tuple[str, str]] = []
     for name, value in pairs:
         lower = name.lower()
         if lower == b"content-length":
-            length = int(value)
+            length = None if is_coded else int(value)
         elif lower not in dropped:
             passed.append((name.decode("latin-1"), value.decode("latin-1")))
     passed.append(("via", f"1.1 {rules.pseudonym.decode('latin-1')}"))
