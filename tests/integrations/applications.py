@@ -102,6 +102,56 @@ def asgi_app() -> Any:
     return LockMiddleware(saved, opened(), principal=user, under=["/orders"])
 
 
+def litestar_app() -> Any:
+    from litestar import Litestar, post, put
+    from litestar.params import FromPath
+
+    from holdfast.integrations.litestar import install, lock, require_lock
+
+    async def saved(order: FromPath[str]) -> dict[str, str]:
+        return {"saved": order}
+
+    @post("/count", status_code=200)
+    @lock("/counter", wait=20)
+    def count() -> str:
+        return counted()
+
+    handlers = [
+        put("/orders/{order:str}", guards=[require_lock("/orders/{order}")])(saved),
+        put("/held/{order:str}", guards=[require_lock("/orders/{order}", held_only=True)])(saved),
+        count,
+    ]
+    app = Litestar(handlers, signature_namespace={"FromPath": FromPath})
+    install(app, opened(), principal=lambda connection: connection.headers.get("x-user", "anonymous"))
+    return app
+
+
+def aiohttp_app() -> Any:
+    from aiohttp import web
+    from anyio import to_thread
+
+    from holdfast.integrations.aiohttp import install, lock, require_lock
+
+    async def put_order(request: web.Request) -> web.Response:
+        await require_lock(request)
+        return web.json_response({"saved": request.match_info["order"]})
+
+    async def put_held(request: web.Request) -> web.Response:
+        await require_lock(request, "/orders/{order}", held_only=True)
+        return web.json_response({"saved": request.match_info["order"]})
+
+    async def count(request: web.Request) -> web.Response:
+        async with lock(request, "/counter", wait=20):
+            return web.Response(text=await to_thread.run_sync(counted))
+
+    app = web.Application()
+    app.router.add_put("/orders/{order}", put_order)
+    app.router.add_put("/held/{order}", put_held)
+    app.router.add_post("/count", count)
+    install(app, opened(), principal=lambda request: request.headers.get("X-User", "anonymous"))
+    return app
+
+
 def flask_app() -> Any:
     from flask import Flask, request
 

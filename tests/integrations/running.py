@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 UVICORN = ("uvicorn", "--factory", "--host", "127.0.0.1", "--port", "0", "--workers", "2")
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "3", "--threads", "4", "--no-control-socket")
+GUNICORN_AIOHTTP = (*GUNICORN[:3], "--workers", "3", "--worker-class", "aiohttp.GunicornWebWorker", GUNICORN[-1])
 _LISTENS = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:(\d+)")
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient as AiohttpClient
+from aiohttp.test_utils import TestServer
+from anyio import to_thread
 from fastapi import FastAPI
 from flask import Flask
+from litestar import Litestar
+from litestar import post as litestar_post
+from litestar.testing import TestClient as LitestarClient
 from sqlalchemy import Engine, create_engine, text
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from holdfast.integrations import fastapi, flask, starlette
+from holdfast.integrations import aiohttp, fastapi, flask, litestar, starlette
 from tests.integrations.running import faults_of
 from tests.serving import Answer
 
@@ -62,7 +70,34 @@ def in_flask(engine: Engine, work: Callable[[], None]) -> Any:
     return response.status_code, dict(response.headers), response.data
 
 
-@pytest.mark.parametrize("send", [in_fastapi, in_starlette, in_flask])
+def in_litestar(engine: Engine, work: Callable[[], None]) -> Any:
+    @litestar_post("/orders/42", sync_to_thread=True)
+    def post() -> None:
+        work()
+
+    app = Litestar([post])
+    litestar.install_database_errors(app, engine)
+    with LitestarClient(app, raise_server_exceptions=False) as client:
+        response = client.post("/orders/42")
+        return response.status_code, dict(response.headers), response.content
+
+
+def in_aiohttp(engine: Engine, work: Callable[[], None]) -> Any:
+    async def post(_request: web.Request) -> web.Response:
+        await to_thread.run_sync(work)
+        return web.Response()
+
+    async def send() -> Any:
+        app = web.Application()
+        app.router.add_post("/orders/42", post)
+        aiohttp.install_database_errors(app, engine)
+        async with AiohttpClient(TestServer(app)) as client, client.post("/orders/42") as response:
+            return response.status, dict(response.headers), await response.read()
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize("send", [in_fastapi, in_starlette, in_litestar, in_aiohttp, in_flask])
 def test_a_locked_database_is_a_423_and_anything_else_is_none(send: Callable[..., Any], tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/app.db", connect_args={"timeout": 0})
     other = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
@@ -96,7 +131,8 @@ def _message(headers: dict[str, str]) -> Any:
     from email.message import Message
 
     message = Message()
-    message["Date"] = "Sun, 22 Nov 2026 06:00:00 GMT"  # the web server's part
+    if "Date" not in headers:
+        message["Date"] = "Sun, 22 Nov 2026 06:00:00 GMT"  # the web server's part
     for name, value in headers.items():
         message[name] = value
     return message

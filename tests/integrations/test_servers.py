@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.access import Role
-from tests.integrations.running import GUNICORN, UVICORN, Running, faults_of, json_of, running
+from tests.integrations.running import GUNICORN, GUNICORN_AIOHTTP, UVICORN, Running, faults_of, json_of, running
 from tests.serving import serving
 
 pytestmark = pytest.mark.process
@@ -20,6 +20,9 @@ APPS = {
     "fastapi": (UVICORN, "fastapi_app"),
     "starlette": (UVICORN, "starlette_app"),
     "asgi": (UVICORN, "asgi_app"),
+    "litestar": (UVICORN, "litestar_app"),
+    "aiohttp": (("tests.integrations.aiohttp_runner",), "aiohttp_app"),
+    "aiohttp-workers": (GUNICORN_AIOHTTP, "aiohttp_app()"),
     "flask": (GUNICORN, "flask_app()"),
     "wsgi": (GUNICORN, "wsgi_app()"),
 }

@@ -6,22 +6,22 @@ at: bodies stream through untouched, and a request that may pass costs one quest
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
-from anyio import to_thread
 
 from holdfast.integrations.answering import body_of
 from holdfast.integrations.backends import DEFAULT_PRINCIPAL, Locks
 from holdfast.integrations.guarding import Guard, Head
+from holdfast.integrations.threads import ask_on_thread
 from holdfast.wire.exchange import Headers, Response
 
-__all__ = ["App", "LockMiddleware", "Receive", "Scope", "Send", "chunks_of", "head_of", "principal_of", "send_whole"]
+__all__ = ["App", "LockMiddleware", "Scope", "head_of", "principal_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, _Receive, _Send], Awaitable[None]]
 
 _HTTP: Final = "http"
 
@@ -66,14 +66,14 @@ class LockMiddleware:
         self._guard = Guard(locks, under=under, methods=methods, resource=resource)
         self._principal = principal
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
         """Answer 423, or let the application answer."""
         if scope["type"] == _HTTP:
             head = self.head(scope)
             if self._guard.concerns(head):
-                refusal = await to_thread.run_sync(self._guard.judge, head, lambda: self._principal(scope))
+                refusal = await ask_on_thread(self._guard.judge, head, lambda: self._principal(scope))
                 if refusal is not None:
-                    await send_whole(refusal, send)
+                    await _send_whole(refusal, send)
                     return
         await self.app(scope, receive, send)
 
@@ -82,16 +82,7 @@ class LockMiddleware:
         return head_of(scope)
 
 
-async def chunks_of(receive: Receive) -> AsyncGenerator[bytes]:
-    """The body of a request, as it comes; it ends early where the client has gone away."""
-    while (message := await receive())["type"] == "http.request":
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-
-
-async def send_whole(response: Response, send: Send) -> None:
-    """Send an answer of this package: its head, and its body in one piece."""
+async def _send_whole(response: Response, send: _Send) -> None:
     body = body_of(response)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     headers.append((b"content-length", str(len(body)).encode()))
