@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -119,14 +119,20 @@ class _Snapshot(msgspec.Struct):
 
     series: dict[str, dict[str, list[float]]]
     parked: dict[str, int]
+    failures: dict[str, int] = {}
 
 
 class Metrics:
-    """What one process counts; `folder` is where it meets the other workers, None where there are none."""
+    """What one process counts; `folder` is where it meets the other workers, None where there are none.
 
-    def __init__(self, store: Store, folder: Path | None = None) -> None:
+    `store` is None where the locks are another server's, which tells of them. `failures` are the kinds of failure of an
+    application behind this process, for one that stands before an application.
+    """
+
+    def __init__(self, store: Store | None, folder: Path | None = None, *, failures: Sequence[str] = ()) -> None:
         """Count from now on."""
         self._store = store
+        self._failures = dict.fromkeys(failures, 0)
         self._folder = folder
         self._own = f"{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}"
         self._turn = threading.Lock()
@@ -136,7 +142,7 @@ class Metrics:
         self._handovers = _Series(_QUICK_S)
         self._store_work = _Series(_QUICK_S)
         self._event_delays = _Series(_QUICK_S)
-        self._tally = _Tally(0, {}) if folder is not None else _begin_tally(store)
+        self._tally = _Tally(0, {}) if folder is not None or store is None else _begin_tally(store)
 
     # -- what happens; each is brief ------------------------------------------------------------------
 
@@ -161,6 +167,10 @@ class Metrics:
     def passed_on(self, seconds: float) -> None:
         """From an event to its being passed on to this process's listeners and waiters."""
         self._event_delays.observe("", seconds)
+
+    def upstream_failed(self, kind: str) -> None:
+        """The application failed in one of the ways that were named at the start. Loop's thread only."""
+        self._failures[kind] += 1
 
     # -- other workers --------------------------------------------------------------------------------
 
@@ -192,7 +202,7 @@ class Metrics:
                 requests[f"{face} {method} {status}"] = list(cell)
             for (method, status), count in list(answers.parked.items()):
                 parked[f"{face} {method} {status}"] = count
-        return _Snapshot({"requests": requests, **cells}, parked)
+        return _Snapshot({"requests": requests, **cells}, parked, dict(self._failures))
 
     def _all(self) -> _Snapshot:
         """The sum over all workers, those that have ended included."""
@@ -209,7 +219,7 @@ class Metrics:
                     _add(total, msgspec.json.decode(path.read_bytes(), type=_Snapshot))
         return total
 
-    def _count_events(self) -> Mapping[str, int]:
+    def _count_events(self, store: Store) -> Mapping[str, int]:
         """How many events of each kind there were since the start; the same for all workers."""
         tally = self._tally
         shared = None if self._folder is None else self._folder / f"{_TALLY_NAME}{_SUFFIX}"
@@ -220,7 +230,7 @@ class Metrics:
         counts = dict(tally.counts)
         seq = tally.seq
         while True:
-            with self._store.read() as tx:
+            with store.read() as tx:
                 page = tx.events_after(seq, _PAGE)
             for event in page:
                 counts[event.kind] = counts.get(event.kind, 0) + 1
@@ -247,6 +257,8 @@ class Metrics:
         info = GaugeMetricFamily("holdfast_info", "Always 1; the label tells the version.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+        if self._store is None:
+            return
         with self._store.read() as tx:
             locks, waiters, latest = tx.count_locks(), tx.count_waiters(), tx.latest_seq()
         yield GaugeMetricFamily(
@@ -254,7 +266,7 @@ class Metrics:
         )
         yield GaugeMetricFamily("holdfast_waiters", "Requests in the waiting line.", waiters)
         yield GaugeMetricFamily("holdfast_latest_event", "The number of the newest event.", latest)
-        counts = self._count_events()
+        counts = self._count_events(self._store)
         for kind, (name, text) in _EVENTS.items():
             yield CounterMetricFamily(name, text, counts.get(kind, 0))
 
@@ -287,12 +299,13 @@ class Publisher:
                 self._metrics.publish()
 
 
-def begin_shared(folder: Path, store: Store) -> None:
+def begin_shared(folder: Path, store: Store | None) -> None:
     """Make the folder where workers meet ready for a start: nothing is counted yet. Raises OSError."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in folder.glob(f"*{_SUFFIX}*"):
         path.unlink()
-    _replace(folder / f"{_TALLY_NAME}{_SUFFIX}", msgspec.json.encode(_begin_tally(store)))
+    if store is not None:
+        _replace(folder / f"{_TALLY_NAME}{_SUFFIX}", msgspec.json.encode(_begin_tally(store)))
 
 
 class _Collected(Collector):
@@ -322,8 +335,9 @@ def _add(total: _Snapshot, other: _Snapshot) -> None:
         for key, cell in cells.items():
             before = mine.get(key)
             mine[key] = cell if before is None else [one + two for one, two in zip(before, cell, strict=True)]
-    for key, count in other.parked.items():
-        total.parked[key] = total.parked.get(key, 0) + count
+    for counts, more in ((total.parked, other.parked), (total.failures, other.failures)):
+        for key, count in more.items():
+            counts[key] = counts.get(key, 0) + count
 
 
 def _of_processes(total: _Snapshot) -> Iterator[Metric]:
@@ -338,6 +352,13 @@ def _of_processes(total: _Snapshot) -> Iterator[Metric]:
     for key, count in sorted(counts.items()):
         requests.add_metric(key.split(" "), count)
     yield requests
+    if total.failures:
+        failures = CounterMetricFamily(
+            "holdfast_upstream_failures", "Requests that the application behind failed.", labels=["kind"]
+        )
+        for key, count in sorted(total.failures.items()):
+            failures.add_metric([key], count)
+        yield failures
     yield _histogram(
         "holdfast_request_seconds",
         "From a request's complete head to its answer; not of requests that waited in line.",

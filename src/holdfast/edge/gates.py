@@ -18,7 +18,7 @@ from holdfast.edge.upstream import Pool, UpstreamError
 from holdfast.wire.changes import is_reading
 from holdfast.wire.exchange import Face, Headers, Request, Response
 
-__all__ = ["CHECK", "FaceGate", "Gate", "Scope", "ServerGate"]
+__all__ = ["CHECK", "FaceGate", "Gate", "NamedGate", "Scope", "ServerGate"]
 
 logger = logging.getLogger("holdfast.guard")
 
@@ -92,12 +92,16 @@ class FaceGate:
 
 
 class ServerGate:
-    """Asks a Holdfast server. With a `token` it asks as itself, and for the person that `rules.user_field` names."""
+    """Asks a Holdfast server. With a `token` it asks as itself, and for the person that `rules.user_field` names.
+
+    `links` says to whose addresses a refusal is to lead (`CheckQuery.links` of the API).
+    """
 
     def __init__(
-        self, pool: Pool, scope: Scope, rules: ForwardingRules, *, token: str = "", answer_s: float = 10.0
+        self, pool: Pool, scope: Scope, rules: ForwardingRules, *, links: str, token: str = "", answer_s: float = 10.0
     ) -> None:
         """Wait for an answer for `answer_s` seconds."""
+        self._target = f"{CHECK}?links={links}".encode("ascii")
         self._pool = pool
         self._scope = scope
         self._rules = rules
@@ -147,7 +151,7 @@ class ServerGate:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         exchange = await self._pool.open(may_be_old=True, may_be_kept=may_be_kept)
         try:
-            await exchange.send_head(b"GET", CHECK.encode("ascii"), fields, ends=True)
+            await exchange.send_head(b"GET", self._target, fields, ends=True)
             head = await exchange.head()
             while head.status_code < 200:
                 head = await exchange.head()
@@ -161,6 +165,21 @@ class ServerGate:
             exchange.end()
         pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items()]
         return head.status_code, [pair for pair in pairs if pair[0].lower() not in _DROPPED], bytes(content)
+
+
+class NamedGate:
+    """Before what is for those whom a trusted proxy names: nobody else is asked about."""
+
+    def __init__(self, gate: Gate, rules: ForwardingRules) -> None:
+        """Ask `gate` about the others; `rules` tell the field with the name."""
+        self._gate = gate
+        self._rules = rules
+
+    async def ask(self, head: Request) -> Response | None:
+        """See Gate."""
+        if not head.headers.fields.get(self._rules.user_field) or not self._rules.trusts(head.client):
+            return problem(403, "This is for people who are logged in at the proxy before this guard.")
+        return await self._gate.ask(head)
 
 
 def _forwarded(head: Request, rules: ForwardingRules) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""OperationsFace: what machines ask of a running server: alive, ready, and its metrics.
+"""What machines ask of a running server: alive, ready, and its metrics; or, of one that has no more to tell, its metrics alone.
 
 Owns: `/healthz`, `/readyz` and `/metrics`, and who may read the last. Must not know: what is counted or tried.
 """
@@ -19,7 +19,7 @@ from holdfast.store.protocol import StoreError
 from holdfast.wire.exchange import Request, Response
 from holdfast.wire.problem import PROBLEM_CONTENT_TYPE, Problem, encode_problem
 
-__all__ = ["NOT_READY_TYPE", "OPERATIONS", "OperationsFace"]
+__all__ = ["NOT_READY_TYPE", "OPERATIONS", "MetricsFace", "OperationsFace"]
 
 HEALTH: Final = "/healthz"
 READINESS: Final = "/readyz"
@@ -108,13 +108,39 @@ class OperationsFace:
                 return _refuse(unknown.status, title, unknown.detail, *unknown.headers)
             if request.principal.role_at(ROOT) < Role.READER:
                 return _refuse(403, "Forbidden", "The metrics need the reader role at /.")
-        try:
-            text = self._metrics.render()
-        except StoreError:
-            return _refuse(
-                503, "Service Unavailable", "The store cannot be read; the log says more.", ("Retry-After", "1")
-            )
-        return Response(200, [("Content-Type", CONTENT_TYPE), *_PLAIN], text)
+        return _render(self._metrics)
+
+
+class MetricsFace:
+    """The metrics alone, for everybody who gets as far as this. Satisfies `wire.exchange.Face`. Safe from any thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Tell of these."""
+        self._metrics = metrics
+
+    def admit(self, head: Request) -> Response | None:
+        """No body is read."""
+        return None
+
+    def is_brief(self, request: Request) -> bool:
+        """False: the store is asked."""
+        return False
+
+    def __call__(self, request: Request) -> Response:
+        """Answer."""
+        if request.method == "OPTIONS":
+            return Response(204, [_ALLOW])
+        if request.method not in _READS:
+            return _refuse(405, "Method Not Allowed", f"{request.method} is not a method of this address.", _ALLOW)
+        return _render(self._metrics)
+
+
+def _render(metrics: Metrics) -> Response:
+    try:
+        text = metrics.render()
+    except StoreError:
+        return _refuse(503, "Service Unavailable", "The store cannot be read; the log says more.", ("Retry-After", "1"))
+    return Response(200, [("Content-Type", CONTENT_TYPE), *_PLAIN], text)
 
 
 def _send_json(value: object) -> Response:

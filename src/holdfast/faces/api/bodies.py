@@ -234,6 +234,12 @@ class CheckQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "real one. `always`, to ask for the real answer then: 503 in place of 204, for the change was not made."
         ),
     ] = "423"
+    links: Annotated[
+        Literal["guard", "guard-only"] | UnsetType,
+        Meta(
+            description="Where a 423's links lead: to the addresses of `holdfast guard`, without or with `--guard-only`."
+        ),
+    ] = UNSET
 
 
 class FindQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

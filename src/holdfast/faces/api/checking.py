@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec import UnsetType
 
 from holdfast.core.access import ANONYMOUS, Role
@@ -20,6 +21,7 @@ from holdfast.faces.api.locks import refused
 from holdfast.wire.changes import ChangeReader
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.exchange import Response
+from holdfast.wire.locked import GUARD_LINKS
 
 __all__ = ["check", "check_forwarded"]
 
@@ -52,6 +54,9 @@ def check(call: Call) -> Response:
 def check_forwarded(call: Call) -> Response:
     """GET /api/check: a forward-auth subrequest about the request that X-Forwarded-Method and -Uri tell of."""
     query = call.query(CheckQuery)
+    if not isinstance(query.links, UnsetType):
+        site = msgspec.structs.replace(call.site, links=GUARD_LINKS[query.links])
+        call = Call(site, call.request, call.principal)
     try:
         response = _check_forwarded(call)
     except RefusalError as error:
