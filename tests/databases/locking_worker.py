@@ -29,6 +29,13 @@ def churn(engine: Engine, name: str, count: int) -> None:
         locks.release(lock)
 
 
+def wait(engine: Engine, name: str, count: int) -> None:
+    """Stand in line for one lock, and print its fencing token."""
+    locks = LockTable(engine, deadline=60)
+    with locks.hold("/a", name, wait=60) as lock:
+        print(lock.fencing_token, flush=True)
+
+
 def add(engine: Engine, name: str, count: int) -> None:
     """Read and write a counter, `count` times, each in a transaction of its own that is retried."""
 
@@ -49,7 +56,7 @@ def main() -> None:
         begin_immediate(engine)
     print("ready", flush=True)
     sys.stdin.readline()
-    {"acquire": acquire, "churn": churn, "add": add}[work](engine, name, int(count))
+    {"acquire": acquire, "churn": churn, "wait": wait, "add": add}[work](engine, name, int(count))
     engine.dispose()
 
 
