@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.markup import escape
 
-from holdfast.cli.terminal import CommandError, say, warn
-from holdfast.cli.who import TARGET_HELP
+from holdfast.cli.terminal import CommandError, escape, say, warn
 
 __all__ = ["completion_of", "completion_script"]
 
@@ -75,6 +73,10 @@ def _base(variable: str, usual: str) -> Path:
 
 def completion_script(app: App, shell: Literal["bash", "zsh", "fish"]) -> str:
     """The script that completes the commands of `app` in a shell."""
+    from holdfast.cli.who import TARGET_HELP
+
+    for name in app:  # a command that is not loaded yet would have no flags
+        app[name]
     try:
         text = app.generate_completion(prog_name="holdfast", shell=shell)
     except ValueError as error:

@@ -9,22 +9,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from holdfast.cli.instants import local_text
-from holdfast.cli.standing import ShownLock, aligned
-from holdfast.cli.terminal import say
-from holdfast.client.details import KnownLock
-from holdfast.client.lockviews import FoundLock
-from holdfast.local import LocalHolder
+from holdfast.cli.standing import aligned
+from holdfast.cli.terminal import escape, say
 from holdfast.wire.sentences import clean, holder_text, program_name
+
+if TYPE_CHECKING:
+    from holdfast.cli.standing import ShownLock
+    from holdfast.client.details import KnownLock
+    from holdfast.client.lockviews import FoundLock
+    from holdfast.local import LocalHolder
 
 __all__ = ["Contender", "of_found", "of_known", "of_local", "of_shown", "sentence", "show", "show_columns"]
 
@@ -171,6 +170,10 @@ def show_columns(columns: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Columns with their heads, without those that are empty; on a terminal a table, elsewhere with nothing broken or cut."""
     kept = [(name, cells) for name, cells in columns if any(cells)]
     if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for name, _ in kept:
             table.add_column(name, overflow="fold")

@@ -21,14 +21,13 @@ from typing import IO, Annotated, Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.cli.contenders import of_known, sentence
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.remembered import Memory
 from holdfast.cli.remote import Remote, connected
 from holdfast.cli.spans import parse_seconds
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.cli.wait import Progress, progress
 from holdfast.client.dav import DavHeld, DavLock
 from holdfast.client.errors import ClientError, LockedError

@@ -17,7 +17,6 @@ from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.access.passwords import UnusableNameError, check_name
 from holdfast.cli.credentials import UserFlag, is_url
@@ -35,7 +34,7 @@ from holdfast.cli.standing import (
     opened,
     parse_path,
 )
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.config import STATE_NAME
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, Event, Face, Lock, LockScope

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text
 from holdfast.cli.remote_locks import list_url, watch_url
 from holdfast.cli.standing import JsonFlag, StateFlag, aligned, as_json, opened, parse_path, whole_second
-from holdfast.cli.terminal import CommandError, say
+from holdfast.cli.terminal import CommandError, escape, say
 from holdfast.core.model import Depth, Lock, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.registry import Filter

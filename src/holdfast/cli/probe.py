@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.markup import escape
 
 from holdfast.cli.credentials import credentials_for, is_url, split_url
 from holdfast.cli.standing import aligned
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 
 if TYPE_CHECKING:
     from holdfast.inspector.probing import Principal, Probe, ServerReport
@@ -184,6 +182,7 @@ def _progress(url: str, total: int) -> Generator[Callable[[Any, int, int], None]
     if not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -17,6 +17,7 @@ import msgspec
 
 from holdfast.cli.contenders import Contender, of_found, of_known
 from holdfast.cli.credentials import credentials_for, split_url
+from holdfast.cli.http_library import new_client
 from holdfast.cli.terminal import CommandError
 from holdfast.client.acquiring import Endpoint
 from holdfast.client.asking import find
@@ -29,7 +30,7 @@ from holdfast.client.lockviews import FoundLock
 from holdfast.client.policy import WaitPolicy
 from holdfast.client.probing import Watch, discover, watch
 from holdfast.client.refusals import RefusedError, UnreachableError
-from holdfast.client.sending import Sender, TimedRequest, new_http
+from holdfast.client.sending import Sender, TimedRequest
 
 __all__ = ["Remote", "RemoteLook", "connected", "plain_errors"]
 
@@ -64,7 +65,7 @@ class Remote:
         credentials = credentials_for(self.url, user or named)
         self.user = "" if credentials.auth is None else credentials.auth[0]
         try:
-            self.http: Any = new_http("Client")
+            self.http: Any = new_client()
         except ImportError as error:
             msg = "For URLs an HTTP library is needed: pip install httpx."
             raise CommandError(msg) from error

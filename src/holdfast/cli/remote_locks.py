@@ -13,7 +13,6 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.cli.contenders import Contender, of_found, of_known, sentence, show
 from holdfast.cli.credentials import UserFlag, is_url
@@ -22,7 +21,7 @@ from holdfast.cli.remembered import Memory, TakenLock
 from holdfast.cli.remote import Remote, connected
 from holdfast.cli.spans import parse_seconds
 from holdfast.cli.standing import JsonFlag, as_json
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.cli.wait import Progress, progress
 from holdfast.client.acquiring import Acquisition, Ask, BreakFirst, Mine, refresh_many, release
 from holdfast.client.asking import break_lock

@@ -17,12 +17,12 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from holdfast.cli.credentials import UserFlag
+from holdfast.cli.http_library import new_client
 from holdfast.cli.run_terms import Terms, checked_terms, unusable
 from holdfast.cli.terminal import CommandError, warn
 from holdfast.client.errors import ClientError, LockedError, LockLostError, LostReason
 from holdfast.client.held import Held
 from holdfast.client.refusals import RefusedError
-from holdfast.client.sending import new_http
 from holdfast.running.command import Order, ignored_signals
 from holdfast.running.hearing import Bell
 from holdfast.running.messages import Cause, Ended, Link
@@ -207,7 +207,7 @@ class _Run:
         self._bell = Bell()
         try:
             try:
-                http = new_http("Client")
+                http = new_client()
             except ImportError:
                 _complain("An HTTP library is needed: pip install httpx.")
                 return UNAVAILABLE

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast import __version__
 from holdfast.access.passwords import Passwords, UnusableNameError, UnusablePasswordError, check_name
@@ -28,7 +27,7 @@ from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile
 from holdfast.cli.connecting import Serving, describe_connecting
 from holdfast.cli.neighbour import is_holdfast
 from holdfast.cli.settings_file import read_settings_file
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.config import DEFAULT_PORT, STATE_NAME, Durability, LogFormat, Settings, SettingsError, describe_settings
 from holdfast.core.access import Grant, Role
 from holdfast.listening import PortInUseError, is_everywhere, is_loopback_only

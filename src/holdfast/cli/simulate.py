@@ -10,10 +10,9 @@ import signal
 from typing import Annotated, Final, NoReturn
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast import __version__
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.listening import is_loopback_only
 
 __all__ = ["DEFAULT_PORT", "simulate"]

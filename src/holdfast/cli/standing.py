@@ -10,24 +10,22 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.cli.instants import local_text
-from holdfast.cli.terminal import CommandError
-from holdfast.cli.upkeep import _places
+from holdfast.cli.terminal import CommandError, escape
 from holdfast.config import DATABASE_NAME, STATE_NAME, Durability
 from holdfast.core.model import Depth, Face, Lock, LockScope
 from holdfast.core.paths import InvalidPathError, ResourcePath
-from holdfast.core.timeouts import TimeoutPolicy
-from holdfast.registry import Filter, LockRegistry
-from holdfast.service import Limits, LockService
-from holdfast.store.protocol import Store
-from holdfast.wire.locked import Holder
+from holdfast.wire.problem_json import Holder
 from holdfast.wire.sentences import clean, holder_text, program_name
+
+if TYPE_CHECKING:
+    from holdfast.registry import Filter
+    from holdfast.store.protocol import Store
 
 __all__ = [
     "FolderArgument",
@@ -77,6 +75,10 @@ class Standing:
 
     def __init__(self, store: Store, offset: timedelta) -> None:
         """`offset` leads from the store's clock to the wall clock."""
+        from holdfast.core.timeouts import TimeoutPolicy
+        from holdfast.registry import LockRegistry
+        from holdfast.service import Limits, LockService
+
         self.store = store
         self.offset = offset
         # Maintenance lasts as long as it was set to last, however long that is, and is refused by no cap.
@@ -127,6 +129,7 @@ def opened(folder: Path | None, state: Path | None) -> Generator[Standing]:
 
     Raises CommandError or StoreError in plain words where there is none, or this account may not use it.
     """
+    from holdfast.cli.upkeep import _places
     from holdfast.store.sqlite import SqliteStore
 
     if folder is None and state is None:
@@ -179,13 +182,20 @@ def as_json(value: object) -> str:
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows of cells as lines of columns."""
-    from rich.cells import cell_len
-
-    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(_width(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _width(text: str) -> int:
+    """How many places of a terminal it takes."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def whole_second(instant: datetime) -> datetime:

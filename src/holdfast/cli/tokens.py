@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.markup import escape
 
 from holdfast.access.passwords import UnusableNameError
 from holdfast.access.tokens import TokenRecord, make_token
 from holdfast.access.users_file import GRANTABLE, UsersFile, parse_grant
 from holdfast.cli.instants import parse_span
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.cli.users import default_users_file
 from holdfast.clock import Clock
 

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
-from holdfast.cli.terminal import CommandError, say
+from holdfast.cli.terminal import CommandError, escape, say
 from holdfast.config import DATABASE_NAME, STATE_NAME
 from holdfast.state import CLAIM_NAME, VERSION_NAME
 from holdfast.store.sqlite.inspection import Finding, Level

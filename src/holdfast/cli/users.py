@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.markup import escape
 
 from holdfast.access.passwords import (
     MAX_PASSWORD_BYTES,
@@ -24,7 +23,7 @@ from holdfast.access.passwords import (
     check_name,
 )
 from holdfast.access.users_file import GRANTABLE, UserRecord, UsersFile, UsersFileError, parse_grant
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.core.access import Grant
 
 __all__ = ["default_users_file", "users_app"]

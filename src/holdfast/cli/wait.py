@@ -11,21 +11,21 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.status import Status
-from rich.text import Text
 
 from holdfast.cli.contenders import Contender, sentence
 from holdfast.cli.credentials import UserFlag, is_url
-from holdfast.cli.remote import Remote, RemoteLook, connected
 from holdfast.cli.spans import parse_seconds
 from holdfast.cli.terminal import warn
 from holdfast.cli.who import TargetArgument, look_local
-from holdfast.client.errors import ClientError
-from holdfast.client.probing import Watch
+
+if TYPE_CHECKING:
+    from rich.status import Status
+    from rich.text import Text
+
+    from holdfast.cli.remote import Remote, RemoteLook
 
 __all__ = ["TIMED_OUT", "Progress", "progress", "wait"]
 
@@ -69,6 +69,8 @@ class Progress:
 
     def __rich__(self) -> Text:
         """The line of this moment; it is asked for anew several times a second."""
+        from rich.text import Text
+
         return Text(f"{self._text} - waiting for {time.monotonic() - self._begun:.0f} s")
 
 
@@ -78,6 +80,8 @@ def progress() -> Generator[Progress]:
     if not sys.stderr.isatty():
         yield Progress(None)
         return
+    from rich.console import Console
+
     with Console(stderr=True, highlight=False).status("Waiting ...") as status:
         yield Progress(status)
 
@@ -127,6 +131,9 @@ def _wait_local(target: str, ends_at: float, shown: Progress) -> list[Contender]
 
 
 def _wait_remote(target: str, user: str | None, ends_at: float, shown: Progress) -> list[Contender]:
+    from holdfast.cli.remote import connected
+    from holdfast.client.probing import Watch
+
     with connected(target, user) as remote:
         look = remote.look()
         while look.contenders:
@@ -143,6 +150,8 @@ def _wait_remote(target: str, user: str | None, ends_at: float, shown: Progress)
 
 def _look_again(remote: Remote, ends_at: float) -> RemoteLook | None:
     """None where the server gives no answer just now, which one that starts again makes good."""
+    from holdfast.client.errors import ClientError
+
     try:
         return remote.look()
     except ClientError:

@@ -13,19 +13,12 @@ from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast.cli.contenders import Contender, of_local, of_shown, show
 from holdfast.cli.credentials import UserFlag, is_url
-from holdfast.cli.remote import connected
-from holdfast.cli.standing import JsonFlag, as_json, opened
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.standing import JsonFlag, as_json
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.config import DATABASE_NAME, STATE_NAME
-from holdfast.core.paths import InvalidPathError, ResourcePath
-from holdfast.local import look
-from holdfast.registry import Filter
-from holdfast.state import StateError
-from holdfast.store.protocol import StoreError
 
 __all__ = ["NOBODY", "TARGET_HELP", "Seen", "TargetArgument", "look_local", "who"]
 
@@ -77,6 +70,8 @@ def who(target: TargetArgument, /, *, user: UserFlag = None, json: JsonFlag = Fa
 
 def look_local(target: str) -> Seen:
     """A look at a file of this machine, and at the server that serves it. Raises CommandError where there is no such file."""
+    from holdfast.local import look
+
     try:
         local = look(target)
     except FileNotFoundError as error:
@@ -96,6 +91,8 @@ def look_local(target: str) -> Seen:
 
 
 def _look_remote(target: str, user: str | None) -> Seen:
+    from holdfast.cli.remote import connected
+
     with connected(target, user) as remote:
         told = remote.look()
         notes = (f"There is nothing at {remote.url}.",) if told.is_missing else ()
@@ -106,15 +103,24 @@ def _served(place: Path) -> tuple[list[Contender], list[str]]:
     """The locks on a document in a folder that Holdfast serves; a sentence where they may not be seen."""
     for folder in place.parents if not place.is_dir() else (place, *place.parents):
         state = folder / STATE_NAME
-        if not os.path.isdir(state) or place.is_relative_to(state):
-            continue
-        try:
-            if not (state / DATABASE_NAME).exists():
-                return [], []
-            asked = ResourcePath.from_text(f"/dav/{place.relative_to(folder).as_posix()}")
-            with opened(folder, None) as standing:
-                shown = [standing.shown(lock) for lock in standing.find(Filter(covering=asked))]
-            return [of_shown(lock, asked.href()) for lock in shown], []
-        except (CommandError, StateError, StoreError, OSError, InvalidPathError) as error:
-            return [], [f"Holdfast serves {folder}, but its locks cannot be seen: {error}"]
+        if os.path.isdir(state) and not place.is_relative_to(state):
+            return _served_in(folder, place)
     return [], []
+
+
+def _served_in(folder: Path, place: Path) -> tuple[list[Contender], list[str]]:
+    from holdfast.cli.standing import opened
+    from holdfast.core.paths import InvalidPathError, ResourcePath
+    from holdfast.registry import Filter
+    from holdfast.state import StateError
+    from holdfast.store.protocol import StoreError
+
+    try:
+        if not (folder / STATE_NAME / DATABASE_NAME).exists():
+            return [], []
+        asked = ResourcePath.from_text(f"/dav/{place.relative_to(folder).as_posix()}")
+        with opened(folder, None) as standing:
+            shown = [standing.shown(lock) for lock in standing.find(Filter(covering=asked))]
+        return [of_shown(lock, asked.href()) for lock in shown], []
+    except (CommandError, StateError, StoreError, OSError, InvalidPathError) as error:
+        return [], [f"Holdfast serves {folder}, but its locks cannot be seen: {error}"]

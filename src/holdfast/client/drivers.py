@@ -13,7 +13,6 @@ HTTP library; whoever calls brings `send`. The clock and the sleeper are argumen
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import time
@@ -100,6 +99,8 @@ class Sleeper:
 
 async def async_sleep(seconds: float, /) -> None:
     """Sleep on the running loop: asyncio's, and trio's where anyio is installed (httpx brings it)."""
+    import asyncio
+
     try:
         import anyio
     except ImportError:

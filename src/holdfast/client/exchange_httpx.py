@@ -15,14 +15,12 @@ from urllib.parse import urljoin
 
 from holdfast.client.exchange import MAX_BODY, MAX_MULTISTATUS, ClientRequest, ClientResponse, Headers, bounded_body
 from holdfast.client.policy import WaitPolicy
+from holdfast.client.sending import EXTENSION
 from holdfast.client.versions import remember
 from holdfast.client.waiting import Options, OwnRequest, Waited, body_needed
 from holdfast.wire.prefer import parse_prefer
 
 __all__ = ["EXTENSION", "Call"]
-
-EXTENSION: Final = "holdfast"
-"""The name of a request's options and of a response's Waited, in their `extensions`."""
 
 _LIBRARIES: Final = frozenset({"httpx", "httpx2"})
 

@@ -10,19 +10,21 @@ is stopped right behind it) needs the fencing token, checked by the resource.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import msgspec
 
 from holdfast.client.errors import ClientError, LockLostError, LostReason
 from holdfast.client.holding import Failed, Holding, HoldState, Loss, Outcome
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["AsyncHeld", "AsyncLostSignal", "AsyncWarden", "Grant", "Held", "HeldLock", "LostSignal", "OnLost", "Warden"]
 
@@ -356,6 +358,8 @@ class AsyncLostSignal:
     """
 
     def __init__(self, held: AsyncHeld) -> None:
+        import asyncio
+
         self._held = held
         self._event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -366,6 +370,8 @@ class AsyncLostSignal:
 
     async def wait(self) -> bool:
         """Wait until the lock is lost or released; whether it is lost. As `LostSignal.wait`; bound it with asyncio.timeout."""
+        import asyncio
+
         while not self.is_set():
             if self._held.holding.is_released:
                 return False
@@ -376,6 +382,8 @@ class AsyncLostSignal:
 
     def _set(self) -> None:
         # A loss may be noticed on another thread, by somebody's `state` or `ensure`.
+        import asyncio
+
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -392,6 +400,8 @@ _background: Final[set[asyncio.Future[Any]]] = set()
 
 async def finish(work: Awaitable[T]) -> T:
     """Await what must be done although this task is being cancelled: it goes on behind it where that comes again."""
+    import asyncio
+
     task = asyncio.ensure_future(work)
     _background.add(task)
     task.add_done_callback(_background.discard)
@@ -445,6 +455,8 @@ class AsyncHeld(HeldLock):
         self.lost._set()
 
     def _told(self, returned: object) -> None:
+        import asyncio
+
         if inspect.isawaitable(returned):
             task = asyncio.ensure_future(_logged(returned, self.resource))
             _background.add(task)

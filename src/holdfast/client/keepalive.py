@@ -11,15 +11,17 @@ all (the process is stopped), no word of it is needed: `ensure()` looks at the c
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.client.errors import LostReason
 from holdfast.client.held import HeldLock
 from holdfast.client.holding import Failed, Loss, Outcome
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["MAX_BATCH", "AsyncKeepAlive", "AsyncRefreshMany", "KeepAlive", "RefreshMany"]
 
@@ -184,6 +186,8 @@ class AsyncKeepAlive:
 
     def __init__(self, refresh_many: AsyncRefreshMany, now: Callable[[], float]) -> None:
         """Start nothing yet."""
+        import asyncio
+
         self._refresh_many = refresh_many
         self._now = now
         self._kept = _Kept(now)
@@ -192,6 +196,8 @@ class AsyncKeepAlive:
 
     def add(self, held: HeldLock) -> None:
         """Keep this lock from now on; called on the loop."""
+        import asyncio
+
         self._kept.add(held)
         if self._task is None or self._task.done():
             self._changed = asyncio.Event()
@@ -209,6 +215,8 @@ class AsyncKeepAlive:
 
     async def close(self) -> None:
         """Keep no lock any longer, and wait until the task has ended."""
+        import asyncio
+
         self._kept.take_all()
         self._changed.set()
         task = self._task
@@ -227,6 +235,8 @@ class AsyncKeepAlive:
 
     async def _turn(self) -> None:
         # Not asyncio.wait_for, which loses a cancellation that comes together with the event (until Python 3.12).
+        import asyncio
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._kept.nap()):
                 await self._changed.wait()
@@ -239,6 +249,8 @@ class AsyncKeepAlive:
             _settle(batch, await self._attempt(batch))
 
     async def _attempt(self, batch: list[HeldLock]) -> Sequence[Outcome]:
+        import asyncio
+
         within = _begin(batch, self._now())
         try:
             async with asyncio.timeout(within):

@@ -15,11 +15,22 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from holdfast.client.exchange import ClientRequest, ClientResponse, Headers
-from holdfast.client.exchange_httpx import EXTENSION
 from holdfast.client.policy import Stale, WaitPolicy
 from holdfast.client.refusals import UnreachableError
 
-__all__ = ["MAX_ANSWER", "AsyncHttpClient", "AsyncSender", "HttpClient", "Sender", "TimedRequest", "new_http"]
+__all__ = [
+    "EXTENSION",
+    "MAX_ANSWER",
+    "AsyncHttpClient",
+    "AsyncSender",
+    "HttpClient",
+    "Sender",
+    "TimedRequest",
+    "new_http",
+]
+
+EXTENSION: Final = "holdfast"
+"""The name of a request's options and of a response's Waited, in their `extensions`."""
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 """Most of an answer that is read, in bytes; a page of a thousand locks is a tenth of that."""
