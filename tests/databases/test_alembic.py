@@ -43,6 +43,7 @@ def test_autogenerate_writes_a_migration_that_makes_them(engine: Engine):
         code = render_python_code(script.upgrade_ops, imports=imports, migration_context=context)
         assert "create_table('holdfast_locks'," in code
         assert "create_table('holdfast_locks_counter'," in code
+        assert "create_table('holdfast_locks_places'," in code
         names: dict[str, object] = {"op": Operations(context)}
         exec("import sqlalchemy as sa\n" + "\n".join(imports), names)
         exec("def upgrade():\n" + code, names)
@@ -51,6 +52,22 @@ def test_autogenerate_writes_a_migration_that_makes_them(engine: Engine):
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     assert locks.bind(engine).acquire("/orders/42", "ada").fencing_token == 1
+
+
+def test_a_database_with_an_older_versions_tables_gets_what_is_missing_and_no_more(engine: Engine):
+    metadata = MetaData()
+    locks = LockTable(metadata).bind(engine)
+    metadata.create_all(engine, tables=[locks.rows.table, locks.rows.counter])
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, metadata)
+    assert {(one[0], getattr(one[1], "table", one[1]).name) for one in differences} == {
+        ("add_table", "holdfast_locks_places"),
+        ("add_index", "holdfast_locks_places"),
+    }
+    locks.create()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_a_table_under_another_name_has_locks_of_its_own(engine: Engine):

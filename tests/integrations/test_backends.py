@@ -153,6 +153,35 @@ class TestAcquiring:
         waiting.join()
         assert got == ["bob"]
 
+    def test_who_waits_is_served_in_order_and_passed_by_nobody(self, kept: Kept) -> None:
+        lock = taken(kept, "alice")
+        got: list[str] = []
+
+        def wait(name: str) -> None:
+            mine = taken(kept, name, wait=60)
+            got.append(name)
+            with pytest.raises(LockedError):
+                taken(kept, "carol")
+            kept.locks.release(mine.id, mine.token, name)
+
+        names = ["bob", "dora", "erin"]
+        threads = [threading.Thread(target=wait, args=(name,)) for name in names]
+        for number, thread in enumerate(threads):
+            thread.start()
+            while kept.locks.describe(lock.id).queue_length != number + 1:  # type: ignore[union-attr]
+                assert thread.is_alive()
+        assert [one.queue_length for one in kept.locks.find(lock.root)] == [3]
+        with pytest.raises(LockedError) as caught:
+            taken(kept, "carol")
+        assert caught.value.answer.line is not None
+        assert caught.value.answer.line.length == 3
+        assert caught.value.answer.locks[0].queue_length == 3
+        kept.locks.release(lock.id, lock.token, "alice")
+        for thread in threads:
+            thread.join()
+        assert got == names
+        assert taken(kept, "carol").holder.name == "carol"
+
     def test_a_wait_that_is_over_is_refused_and_leaves_nobody_in_line(self, kept: Kept) -> None:
         lock = taken(kept, "alice")
         with pytest.raises(LockedError):
