@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.integrations import Locks, Wanted
+from holdfast.integrations import LockBackend, Locks, Wanted
 from holdfast.integrations.backends import resource_of
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms
@@ -48,40 +48,43 @@ def test_the_loop_goes_on_while_a_request_stands_in_line(locks: Locks) -> None:
     assert locks.find(ORDER) == []
 
 
-class Held(Locks):
-    """Locks of which a test says when the next one is granted, and hears when one is released."""
+class Held:
+    """A backend of which a test says when the next lock is granted, and hears when one is released."""
 
-    def __init__(self, where: Path) -> None:
-        super().__init__(where)
+    def __init__(self, kept: LockBackend) -> None:
+        self._kept = kept
+        self.check, self.find, self.close = kept.check, kept.find, kept.close
         self.asked, self.may_grant, self.released = threading.Event(), threading.Event(), threading.Event()
 
     def acquire(self, wanted: Wanted) -> Any:
         self.asked.set()
         assert self.may_grant.wait(30)
-        return super().acquire(wanted)
+        return self._kept.acquire(wanted)
 
     def release(self, lock_id: str, token: str, principal: str) -> None:
-        super().release(lock_id, token, principal)
+        self._kept.release(lock_id, token, principal)
         self.released.set()
 
 
-def test_a_task_that_is_cancelled_before_its_lock_is_granted_leaves_none_behind(tmp_path: Path) -> None:
-    async def wait(locks: Locks) -> None:
-        async with held_on_thread(locks, HEAD, ORDER, "bob", Terms()):
+def test_a_task_that_is_cancelled_before_its_lock_is_granted_leaves_none_behind(locks: Locks) -> None:
+    held = Held(locks.backend)
+    waited_for = Locks(backend=held)  # type: ignore[arg-type]
+
+    async def wait() -> None:
+        async with held_on_thread(waited_for, HEAD, ORDER, "bob", Terms(wait=20)):
             raise AssertionError
 
-    async def main(locks: Held) -> None:
-        waiting = asyncio.create_task(wait(locks))
-        assert await asyncio.to_thread(locks.asked.wait, 30)
+    async def main() -> None:
+        waiting = asyncio.create_task(wait())
+        assert await asyncio.to_thread(held.asked.wait, 30)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        locks.may_grant.set()
-        assert await asyncio.to_thread(locks.released.wait, 30)
+        held.may_grant.set()
+        assert await asyncio.to_thread(held.released.wait, 30)
         assert locks.find(ORDER) == []
 
-    with Held(tmp_path / "locks.db") as locks:
-        asyncio.run(main(locks))
+    asyncio.run(main())
 
 
 def test_a_task_that_is_cancelled_under_its_lock_releases_it(locks: Locks) -> None:
