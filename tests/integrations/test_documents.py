@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast.wire.problem_json import parse_locked_problem
 from tests.docs.conftest import blocks
@@ -22,6 +28,7 @@ pytestmark = pytest.mark.process
 
 PAGES = ROOT / "docs" / "frameworks"
 EXAMPLES = ROOT / "examples"
+PAGED = ["fastapi", "starlette", "litestar", "aiohttp", "flask"]
 HOST = "http://127.0.0.1:8000"
 
 
@@ -50,7 +57,7 @@ def answer_of(text: str, port: int) -> Answer:
     return Answer(int(status.split()[1]), fields, body)
 
 
-@pytest.mark.parametrize("name", ["fastapi", "starlette", "flask"])
+@pytest.mark.parametrize("name", PAGED)
 def test_nine_lines_lead_to_a_423_that_is_right(name: str, tmp_path: Path) -> None:
     found = blocks(PAGES / f"{name}.md")
     code = next(block.text for block in found if block.language == "python")
@@ -69,31 +76,41 @@ def test_nine_lines_lead_to_a_423_that_is_right(name: str, tmp_path: Path) -> No
             assert re.fullmatch(re.escape(line[1]).replace(r"\.\.\.", ".*"), answer[line[0]]), line
 
 
-@pytest.mark.parametrize("name", ["fastapi", "starlette", "flask"])
+@pytest.mark.parametrize("name", PAGED)
 def test_the_other_examples_of_the_page_go_on_from_there(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "app"}
+    module = ModuleType("app")
+    monkeypatch.setitem(sys.modules, "app", module)  # where Litestar looks for what annotations name
     for block in blocks(PAGES / f"{name}.md"):
         if block.language == "python":
-            exec(compile(block.text, f"{name}.md", "exec"), names)
-    app = names["app"]
+            exec(compile(block.text, f"{name}.md", "exec"), module.__dict__)
+    app = module.app
     if name == "flask":
-        client = app.test_client()  # type: ignore[attr-defined]
+        client = app.test_client()
         assert client.post("/orders/1/bill").get_json() == {"billed": "1"}
         assert client.post("/orders/1/ship").get_json()["shipped"] == "1"
+    elif name == "aiohttp":
+        assert asyncio.run(_bill_of(app))["billed"] == "1"
     else:
         from starlette.testclient import TestClient
 
-        with TestClient(app) as client:  # type: ignore[arg-type]
+        with TestClient(app) as client:
             client.auth = ("ada", "secret")
             assert client.post("/orders/1/bill").json()["billed"] == "1"
     if name == "flask":
-        app.extensions["holdfast"].locks.close()  # type: ignore[attr-defined]
-        app.wsgi_app._guard.locks.close()  # type: ignore[attr-defined]
+        app.extensions["holdfast"].locks.close()
+        app.wsgi_app._guard.locks.close()
+    elif name == "aiohttp":
+        app[next(key for key in app if "holdfast" in str(key))].locks.close()
     else:
-        app.state.holdfast.locks.close()  # type: ignore[attr-defined]
+        app.state.holdfast.locks.close()
+
+
+async def _bill_of(app: web.Application) -> Any:
+    async with TestClient(TestServer(app)) as client, client.post("/orders/1/bill") as answer:
+        return await answer.json()
 
 
 @pytest.mark.parametrize("keeper", ["file", "server"])

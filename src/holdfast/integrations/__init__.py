@@ -1,4 +1,5 @@
-"""An application's own 423s, right by default: locks before FastAPI, Starlette, Flask, Django and plain ASGI and WSGI.
+"""An application's own 423s, right by default: locks before FastAPI, Starlette, Litestar, aiohttp, Flask, Django
+and plain ASGI and WSGI.
 
 Each framework has a module of its own, which alone imports it; what they share needs none.
 """
