@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +122,7 @@ def test_where_a_refusal_leads_there_is_something(client):
     explained = client.get("/problems/locked")
     assert explained.status_code == 200
     assert "/simulator" not in explained.text
+    _leads_to(client, f"/api/locks/{lock['id']}", "/problems/locked")
 
 
 def test_other_addresses_below_api_are_the_applications(client, application):
@@ -193,8 +194,6 @@ def test_a_lock_that_is_granted_while_the_application_is_being_reached_wins(guar
             bob.request("DELETE", RESOURCE)
             assert connecting.wait(PATIENCE_S)
             lock = lock_by(guard)
-            started = time.monotonic()
-            wait_until(lambda: time.monotonic() - started > 0.2)
             may_go_on.set()
             assert bob.answer().status == 423
         assert seen == []
@@ -261,9 +260,23 @@ def test_guard_only_leaves_all_addresses_to_the_application(guarding, applicatio
             assert client.get(target).text == "from app"
         refused = client.put(RESOURCE, content=b"x")
         assert refused.status_code == 423, "two guards share one file"
-        assert "Link" not in refused.headers
-        page = client.put(RESOURCE, content=b"x", headers={"Accept": "text/html"}).text
-        assert "/api/locks" not in page
+        assert refused.headers["Link"] == '</.holdfast/locked>; rel="help"'
+        assert "url" not in refused.json()["locks"][0]
+        _leads_to(client, "/.holdfast/locked")
+
+
+def _leads_to(client: httpx.Client, *expected: str) -> None:
+    """The links of a 423's page, which the guard itself answers."""
+    page = client.put(RESOURCE, content=b"x", headers={"Accept": "text/html"})
+    assert page.status_code == 423
+    found = re.findall(r'href="(/[^"]*)"', page.text)
+    assert found == list(expected)
+    for target in found:
+        answer = client.get(target)
+        assert (answer.status_code, answer.text != "from app") == (200, True), target
+        if target == expected[-1]:
+            assert "423 Locked" in answer.text
+            assert 'href="/' not in answer.text
 
 
 def test_a_guard_without_users_answers_to_its_own_names_alone(guard, guarding, application):
@@ -392,6 +405,25 @@ class TestServer:
             assert refused.headers["Retry-After"] == "2"
             assert httpx.get(guard.url + RESOURCE, timeout=30).text == "from app"
         assert [line for line, _ in application.seen] == [f"GET {RESOURCE}"]
+
+    @pytest.mark.parametrize("shows_locks", [True, False])
+    def test_what_the_server_refuses_leads_to_the_guard(self, guarding, application, tmp_path, shows_locks):
+        folder = tmp_path / "served"
+        folder.mkdir()
+        with serving(folder, users=None) as server, httpx.Client(base_url=server.url, timeout=30) as at_server:
+            lock = locked(at_server)
+            guard = guarding(application, server=Upstream.parse(server.url), shows_locks=shows_locks)
+            with httpx.Client(base_url=guard.url, timeout=30) as client:
+                if shows_locks:
+                    refused = client.put(RESOURCE, content=b"x")
+                    assert refused.json()["locks"][0]["url"] == f"/api/locks/{lock['id']}"
+                    page = client.put(RESOURCE, content=b"x", headers={"Accept": "text/html"}).text
+                    assert re.findall(r'href="(/[^"]*)"', page) == [f"/api/locks/{lock['id']}", "/problems/locked"]
+                    assert client.get("/problems/locked").text != "from app"
+                else:
+                    refused = client.put(RESOURCE, content=b"x")
+                    assert refused.headers["Link"] == '</.holdfast/locked>; rel="help"'
+                    _leads_to(client, "/.holdfast/locked")
 
     def test_a_server_that_is_not_there_lets_nothing_through(self, guarding, application):
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -8,12 +8,14 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.edge.tiny import PATIENCE_S, Client, wait_until
 from tests.guard.standing import AsgiApplication, Peer, RawApplication
@@ -283,6 +285,55 @@ class TestAborts:
             with guard.connect() as client:
                 client.send(f"GET / HTTP/{version}\r\nHost: x\r\n\r\n")
                 assert client.is_cut_off()
+
+    def test_an_application_that_breaks_off_an_answer_that_its_close_would_end(self, guarding):
+        taken = threading.Event()
+
+        def handle(peer: Peer) -> None:
+            peer.head()
+            peer.send("HTTP/1.1 200 OK\r\n\r\nabcde")
+            assert taken.wait(PATIENCE_S)
+            peer.reset()
+
+        with RawApplication(handle) as application:
+            guard = guarding(application)
+            with guard.connect() as client:
+                client.request("GET", "/")
+                client.head()
+                assert client.chunk() == b"abcde"
+                taken.set()
+                assert client.is_cut_off()
+
+    @pytest.mark.parametrize("ends_tls", [True, False])
+    def test_over_tls_an_answer_ends_with_tls_and_not_with_the_connection(
+        self, guarding, tmp_path: Path, monkeypatch, ends_tls
+    ):
+        """RFC 9112 section 9.8: anybody on the way may end a connection; the word that TLS ends is the application's own."""
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+
+        def handle(peer: Peer) -> None:
+            with context.wrap_socket(peer.socket.dup(), server_side=True) as secured:
+                over_tls = Peer(secured)
+                over_tls.head()
+                over_tls.send("HTTP/1.1 200 OK\r\n\r\nabcde")
+                if ends_tls:
+                    with contextlib.suppress(OSError):
+                        secured.unwrap().close()
+                over_tls.file.close()
+
+        with RawApplication(handle) as application:
+            application.url = f"https://localhost:{application.port}"
+            guard = guarding(application)
+            with guard.connect() as client:
+                client.request("GET", "/")
+                if ends_tls:
+                    assert client.answer().body == b"abcde"
+                else:
+                    assert client.is_cut_off()
 
     @pytest.mark.parametrize("goes", ["close", "reset"])
     def test_an_application_that_goes_in_the_body(self, guarding, goes):

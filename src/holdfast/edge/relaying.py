@@ -56,9 +56,6 @@ logger = logging.getLogger("holdfast.guard")
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Idempotent methods: what was sent on a connection that had ended may be sent again (RFC 9110 section 9.2.2)."""
 
-_FRESH_S: Final = 0.1
-"""For how long a gate's word counts for a request that was all there when it was asked."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
@@ -66,13 +63,15 @@ class Relay:
 
     once the request is sent, and for taking any of it. An answer may then take as long as its client stays. `upgrades` are
     the protocols for which a connection may leave HTTP. With `own` that face answers what the gate lets pass, and nothing
-    goes on. `on_failure` is told of each failure of the application's.
+    goes on. `on_failure` is told of each failure of the application's. `fresh_s`: seconds for which a gate's word counts for a
+    body that was all there when it was asked; it counts for nothing once a connection had to be made.
     """
 
     pool: Pool
     rules: ForwardingRules
     gate: Gate | None
     answer_s: float = 60.0
+    fresh_s: float = 0.0
     upgrades: Upgrades = field(default_factory=Upgrades)
     own: Face | None = None
     on_failure: Callable[[Failure], None] | None = None
@@ -212,9 +211,10 @@ class RelayCycle(Cycle):
             raise RefusedError(refusal)
         self._asked_at, self._asked_whole = loop.time(), whole
 
-    async def _ask_again(self) -> None:
-        """Before the last byte: a lock may have been granted while the others were on their way."""
-        if not self._asked_whole or self.connection.loop.time() - self._asked_at > _FRESH_S:
+    async def _ask_again(self, exchange: Exchange) -> None:
+        """Before the last byte: a lock may have been granted while the others were on their way, or while we connected."""
+        age = self.connection.loop.time() - self._asked_at
+        if not self._asked_whole or not exchange.was_kept or age >= self._relay.fresh_s:
             await self._ask()
 
     async def _forward(self, fields: list[tuple[bytes, bytes]], length: int | None) -> Response:
@@ -233,7 +233,8 @@ class RelayCycle(Cycle):
         self._exchange = exchange = await relay.pool.open(may_be_old=may_be_old, may_be_kept=may_be_kept)
         try:
             if length == 0:
-                await self._ask_again()
+                if not exchange.was_kept:  # else nothing has come between since the gate was asked
+                    await self._ask()
                 await self._send_head(exchange, fields, ends=True)
                 head = await self._timely(self._final_head(exchange))
             else:
@@ -268,7 +269,7 @@ class RelayCycle(Cycle):
             sent += len(data)
             if is_last or sent == length:
                 try:
-                    await self._ask_again()
+                    await self._ask_again(exchange)
                 except RefusedError:
                     if self.response_started:  # it can be told nothing else: cut both off
                         exchange.end()

@@ -107,6 +107,7 @@ class Wire(asyncio.Protocol):
         self._drainer: asyncio.Future[None] | None = None
         self._is_paused = False
         self._is_raw = False
+        self._tls: ssl.SSLObject | None = None
         self.transport: asyncio.Transport
         self.has_ended = False
         self.was_reset = False
@@ -117,6 +118,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands."""
         self.transport = cast("asyncio.Transport", transport)
+        self._tls = transport.get_extra_info("ssl_object")
 
     def data_received(self, data: bytes) -> None:
         """Keep what came until it is taken."""
@@ -130,6 +132,7 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """True where it may still be written to."""
+        self.was_reset = self._tls is not None and not _has_ended(self._tls)
         self.has_ended = True
         _wake(self._reader)
         if self.is_idle:
@@ -138,8 +141,9 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits for it."""
+        is_broken = exc is not None or (self._tls is not None and not self.has_ended)
+        self.was_reset = self.was_reset or is_broken
         self.has_ended = True
-        self.was_reset = exc is not None
         self._is_paused = False
         self._pool.forget(self)
         _wake(self._reader)
@@ -215,6 +219,18 @@ class Wire(asyncio.Protocol):
         """Close now; what is not yet sent is lost, so that the other side cannot take part of a request for all of it."""
         self._pool.forget(self)
         self.transport.abort()
+
+
+def _has_ended(tls: ssl.SSLObject) -> bool:
+    """False where the connection ended without the word that TLS does: anybody on the way may have cut it off (RFC 9112 section 9.8).
+
+    asyncio tells a protocol no difference, but with no more to read OpenSSL gives nothing only once the other side has said so; uvloop
+    then tells of no end at all before the connection is lost.
+    """
+    try:
+        return not tls.read(1)
+    except ssl.SSLError:
+        return False
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -326,7 +342,7 @@ class Exchange:
         """On a wire that is nobody else's."""
         self._pool = pool
         self._wire: Wire | None = wire
-        self._was_kept = was_kept
+        self.was_kept = was_kept
         self._http = wire.http
         self._came = False
 
@@ -354,10 +370,7 @@ class Exchange:
         event = await self._event()
         if isinstance(event, h11.InformationalResponse | h11.Response):
             return event
-        msg = "it closed the connection without an answer"
-        error = UpstreamError(msg)
-        error.is_stale = self._was_kept and not self._came
-        raise error
+        raise self._failed("it closed the connection without an answer")
 
     async def body(self) -> AsyncGenerator[bytes]:
         """The content as it comes. Raises UpstreamError where it is cut short."""
@@ -399,13 +412,18 @@ class Exchange:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data = await wire.read()
                 self._came = self._came or bool(data)
+                if not data and wire.was_reset:  # to h11 it would be the end of a body that has no length
+                    raise self._failed("it broke off the connection")
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
             text = "it closed the connection too early" if wire.has_ended else f"what it sent is no HTTP/1.1: {error}"
-            failure = UpstreamError(text)
-            failure.is_stale = self._was_kept and not self._came
-            raise failure from error
+            raise self._failed(text) from error
         return event
+
+    def _failed(self, text: str) -> UpstreamError:
+        error = UpstreamError(text)
+        error.is_stale = self.was_kept and not self._came
+        return error
 
     async def _write(self, data: bytes | None) -> None:
         if self._wire is None:
