@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import Final, Self, TypeVar, Unpack
 
 from sqlalchemy import ColumnElement, Connection, Engine, MetaData
@@ -119,12 +119,32 @@ class LockTable(LockDecisions):
 
         Raises ResourceLockedError; ValueError for a path, a name or an id that cannot be; DatabaseLockedError, TableMissingError.
         """
+        with closing(self.acquiring(resource, holder, wait=wait, **wish)) as steps:
+            while True:
+                try:
+                    pause = next(steps)
+                except StopIteration as granted:
+                    return granted.value
+                time.sleep(pause)
+
+    def acquiring(
+        self, resource: str | ResourcePath, holder: str, *, wait: float = 0.0, **wish: Unpack[LockWish]
+    ) -> Generator[float, None, Lock]:
+        """As `acquire`, in steps, each a short transaction: the numbers are the pauses between them, in seconds.
+
+        Closed early it leaves the line.
+        """
         asked = self.asking(resource, holder, wish)
         steps = waiting(wait)
         try:
             step = next(steps, None)
             while step is not None:
-                step = following(steps, self._take(asked, step))
+                if isinstance(step, Step):
+                    found = self._take(asked, step)
+                else:
+                    yield step
+                    found = Look.NEAR
+                step = following(steps, found)
         except BaseException as error:
             if asked.may_have_place or not isinstance(error, Exception):
                 with suppress(Exception):  # what has ended the wait is what the caller is to learn
@@ -195,10 +215,7 @@ class LockTable(LockDecisions):
             raise
         self.release(lock)
 
-    def _take(self, asked: Asking, step: Step | float) -> Look:
-        if not isinstance(step, Step):
-            time.sleep(step)
-            return Look.NEAR
+    def _take(self, asked: Asking, step: Step) -> Look:
         try:
             do = self._read if step is Step.LOOK else self._run
             return do(lambda connection: asked.go(connection, step))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
-
 from holdfast.integrations.answering import body_of
 from holdfast.integrations.backends import DEFAULT_PRINCIPAL, Locks
 from holdfast.integrations.guarding import Guard, Head

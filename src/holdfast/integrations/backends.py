@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from holdfast.core.model import Depth, LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, ShownLock
 from holdfast.integrations.answering import LockedError, RefusalError, links_below
+from holdfast.integrations.steps import Steps, finished
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import LockedAnswer
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.client.sending import HttpClient
     from holdfast.databases.locktable import LockTable
 
-__all__ = ["DEFAULT_PRINCIPAL", "LockBackend", "Locks", "Wanted", "resource_of"]
+__all__ = ["DEFAULT_PRINCIPAL", "LockBackend", "Locks", "SteppingBackend", "Wanted", "resource_of"]
 
 DEFAULT_PRINCIPAL: Final = ANONYMOUS.name
 """The principal of a request of which nobody knows who sent it."""
@@ -111,6 +112,15 @@ class LockBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class SteppingBackend(Protocol):
+    """A LockBackend that can wait without a thread; one that cannot has `acquire` alone, and takes a thread for as long as it waits."""
+
+    def acquiring(self, wanted: Wanted) -> Steps[GrantedLock | LockedAnswer]:
+        """As LockBackend.acquire, in short steps; closed early, it gives the place in line up."""
+        ...
+
+
 def resource_of(path: str) -> ResourcePath:
     """The resource of a URL path, percent-encoded. Raises InvalidPathError, a ValueError."""
     return ResourcePath.from_target(path)
@@ -144,6 +154,11 @@ class Locks:
         self.where = str(where) if isinstance(where, str | Path) else repr(where or backend)
         self.backend = backend or _backend_of(where, token=token, auth=auth, http=http)
         self.address = address.rstrip("/")
+
+    @property
+    def waits_in_steps(self) -> bool:
+        """False where whoever waits takes a thread for as long."""
+        return isinstance(self.backend, SteppingBackend)
 
     # -- questions about requests -------------------------------------------------------------------
 
@@ -179,11 +194,18 @@ class Locks:
 
         An id is not for one whom nobody knows: everybody may read it, and would be given the same lock.
         """
+        return finished(self.acquiring(wanted))
+
+    def acquiring(self, wanted: Wanted) -> Steps[GrantedLock]:
+        """As `acquire`, in steps: short ones, where `waits_in_steps`."""
         if wanted.lock_id is not None and wanted.principal == DEFAULT_PRINCIPAL:
             raise RefusalError(422, "Only a request of somebody who is known can name its lock; leave the id out.")
         if wanted.break_first and not wanted.may_break:
             _demand_known(wanted.principal)
-        found = self.backend.acquire(wanted)
+        backend = self.backend
+        found = (
+            (yield from backend.acquiring(wanted)) if isinstance(backend, SteppingBackend) else backend.acquire(wanted)
+        )
         if isinstance(found, LockedAnswer):
             raise LockedError(self._told(found, wanted.principal))
         return self._placed(found)

@@ -30,6 +30,7 @@ from holdfast.faces.api.bodies import EndedLock, GrantedLock, ShownLock
 from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, shown_lock
 from holdfast.integrations.backends import Wanted
+from holdfast.integrations.steps import Steps, finished
 from holdfast.registry import BreakOrder, Filter, Found, Granted, IdTaken, LockRegistry, Miss, Renewal
 from holdfast.service import AcquireRequest, Claim, LockService, Queued, Stay
 from holdfast.store.sqlite import SqliteStore
@@ -90,7 +91,11 @@ class EmbeddedBackend:
         return None if found is None else _refused(opened, found, effects[0].resource, Condition.LOCK_TOKEN_SUBMITTED)
 
     def acquire(self, wanted: Wanted) -> GrantedLock | LockedAnswer:
-        """As LockBackend.acquire. Whoever waits looks again ten times a second, and keeps the place in line meanwhile."""
+        """As LockBackend.acquire."""
+        return finished(self.acquiring(wanted))
+
+    def acquiring(self, wanted: Wanted) -> Steps[GrantedLock | LockedAnswer]:
+        """As SteppingBackend.acquiring. Whoever waits looks again ten times a second, and each look keeps the place in line."""
         opened = self._open()
         self._tidy(opened)
         until = time.monotonic() + wanted.wait
@@ -101,11 +106,11 @@ class EmbeddedBackend:
             found = self._attempt(opened, wanted, Stay.PARKED if left > 0 else Stay.LAST if wanted.wait > 0 else None)
             if not isinstance(found, Queued):
                 return found
-            if left <= _POLL_S:
-                opened.service.leave(found.waiter.id, "the wait was over")
-                return _refused(opened, found.refused, wanted.resource, Condition.NO_CONFLICTING_LOCK)
-            opened.service.renew([found.waiter.id])
-            time.sleep(_POLL_S)
+            try:
+                yield min(left, _POLL_S)
+            except GeneratorExit:
+                opened.service.leave(found.waiter.id, "whoever waited has gone away")
+                raise
 
     def _attempt(self, opened: _Open, wanted: Wanted, stay: Stay | None) -> GrantedLock | LockedAnswer | Queued:
         first = None

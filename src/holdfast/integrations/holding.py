@@ -18,13 +18,14 @@ import msgspec
 from holdfast.core.decisions import Effect, Reach
 from holdfast.core.model import LockScope
 from holdfast.core.paths import ResourcePath
-from holdfast.faces.api.bodies import ShownLock
+from holdfast.faces.api.bodies import GrantedLock, ShownLock
 from holdfast.integrations.answering import LockedError, RefusalError
 from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.guarding import Head, change_of
+from holdfast.integrations.steps import Steps, finished
 from holdfast.wire.changes import Change
 
-__all__ = ["Terms", "held", "require", "resource_named"]
+__all__ = ["Terms", "give_back", "held", "require", "resource_named", "taking"]
 
 _logger = logging.getLogger("holdfast.integrations")
 
@@ -84,29 +85,39 @@ def held(locks: Locks, head: Head, resource: ResourcePath, principal: str, terms
 
     Raises LockedError where somebody else has it.
     """
-    own = _submitted(locks, head, resource, principal)
-    if own is not None:
-        yield own
-        return
-    lock = locks.acquire(
-        Wanted(
-            resource=resource,
-            principal=principal,
-            scope=terms.scope,
-            ttl=terms.ttl,
-            wait=terms.wait,
-            reason=terms.reason,
-            client=(head.field(b"user-agent") or "")[:_LONGEST_CLIENT],
-        )
-    )
+    lock = finished(taking(locks, head, resource, principal, terms))
     try:
         yield lock
     finally:
-        try:
-            locks.release(lock.id, lock.token, principal)
-        except RefusalError as error:
-            # What the request did is done; that its lock had not lasted until then is for whoever runs the application.
-            _logger.warning("the lock on %s was not held to the end of its request: %s", resource.text, error.detail)
+        give_back(locks, lock, principal)
+
+
+def taking(locks: Locks, head: Head, resource: ResourcePath, principal: str, terms: Terms) -> Steps[ShownLock]:
+    """What `held` begins with, in steps: a GrantedLock, which `give_back` releases; another kind where it is the request's own."""
+    own = _submitted(locks, head, resource, principal)
+    if own is not None:
+        return own
+    wanted = Wanted(
+        resource=resource,
+        principal=principal,
+        scope=terms.scope,
+        ttl=terms.ttl,
+        wait=terms.wait,
+        reason=terms.reason,
+        client=(head.field(b"user-agent") or "")[:_LONGEST_CLIENT],
+    )
+    return (yield from locks.acquiring(wanted))
+
+
+def give_back(locks: Locks, lock: ShownLock, principal: str) -> None:
+    """What `held` ends with."""
+    if not isinstance(lock, GrantedLock):
+        return
+    try:
+        locks.release(lock.id, lock.token, principal)
+    except RefusalError as error:
+        # What the request did is done; that its lock had not lasted until then is for whoever runs the application.
+        _logger.warning("the lock on %s was not held to the end of its request: %s", lock.root, error.detail)
 
 
 def _submitted(locks: Locks, head: Head, resource: ResourcePath, principal: str) -> ShownLock | None:

@@ -27,6 +27,7 @@ from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_text, granted_lock, shown_lock
 from holdfast.finding import Found
 from holdfast.integrations.backends import Wanted
+from holdfast.integrations.steps import Steps, finished
 from holdfast.wire.locked import LockedAnswer
 
 __all__ = ["OwnDatabaseBackend", "backend_of"]
@@ -71,9 +72,13 @@ class OwnDatabaseBackend:
 
     def acquire(self, wanted: Wanted) -> GrantedLock | LockedAnswer:
         """As LockBackend.acquire."""
+        return finished(self.acquiring(wanted))
+
+    def acquiring(self, wanted: Wanted) -> Steps[GrantedLock | LockedAnswer]:
+        """As SteppingBackend.acquiring."""
         with self._working() as table:
             try:
-                lock = table.acquire(
+                lock = yield from table.acquiring(
                     wanted.resource,
                     wanted.principal,
                     wait=0.0 if wanted.break_first else wanted.wait,

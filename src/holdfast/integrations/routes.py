@@ -39,11 +39,12 @@ from holdfast.faces.api.shown import ended_text
 from holdfast.integrations.answering import REFUSALS, RefusalError, answer_refusal
 from holdfast.integrations.backends import Locks, Wanted, resource_of
 from holdfast.integrations.guarding import Head
+from holdfast.integrations.steps import Steps, finished
 from holdfast.wire.exchange import Response
 from holdfast.wire.rfc4918 import parse_lock_token
 from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_problem_page
 
-__all__ = ["MAX_BODY_BYTES", "LockRoutes", "MayBreak", "MayLock", "allow_single"]
+__all__ = ["MAX_BODY_BYTES", "LockRoutes", "MayBreak", "MayLock", "allow_single", "may_stand_in_line"]
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Longest body that a route takes, in bytes."""
@@ -67,6 +68,11 @@ def allow_single(_principal: str, resource: ResourcePath, depth: Depth) -> bool:
     return depth is Depth.ZERO and not resource.is_root
 
 
+def may_stand_in_line(head: Head, tail: str) -> bool:
+    """True for a request that asks for a new lock; none of the others waits for anybody."""
+    return head.method == "POST" and not tail.strip("/")
+
+
 class LockRoutes:
     """Answers the locks' routes. `may_lock` and `may_break` are the application's own rules; nobody breaks others' locks by default."""
 
@@ -83,16 +89,23 @@ class LockRoutes:
 
     def answer(self, head: Head, tail: str, query: str, body: bytes, principal: str) -> Response:
         """The answer to a request for the path `tail` below the locks' address, which begins with a slash or is empty."""
+        return finished(self.answering(head, tail, query, body, principal))
+
+    def answering(
+        self, head: Head, tail: str, query: str, body: bytes, principal: str, *, may_wait: bool = True
+    ) -> Steps[Response]:
+        """As `answer`, in steps. Without `may_wait` nobody stands in line, whatever the request says."""
+        asked, names = _Asked(head, query, body, principal, may_wait), tail.strip("/").split("/")
         try:
-            return self._answer(_Asked(head, query, body, principal), tail.strip("/").split("/"))
+            if may_stand_in_line(head, tail):
+                return (yield from self._acquire(asked))
+            return self._answer(asked, names)
         except REFUSALS as error:
             return answer_refusal(error, head.field(b"accept"), root=head.root)
 
     def _answer(self, asked: _Asked, names: list[str]) -> Response:
         method = "GET" if asked.head.method == "HEAD" else asked.head.method
         match method, names:
-            case "POST", [""]:
-                return self._acquire(asked)
             case "GET", [""]:
                 return self._find(asked)
             case "GET", ["help"]:
@@ -110,7 +123,7 @@ class LockRoutes:
             case _:
                 raise _unknown(names)
 
-    def _acquire(self, asked: _Asked) -> Response:
+    def _acquire(self, asked: _Asked) -> Steps[Response]:
         body = asked.json(AcquireBody)
         resource, depth = resource_of(body.resource), Depth(body.depth)
         if not self._may_lock(asked.principal, resource, depth):
@@ -121,14 +134,14 @@ class LockRoutes:
         if body.id in {RESERVED_ID, "help"}:
             raise RefusalError(422, "This id is taken by an address; choose another.")
         breaking = "" if isinstance(body.break_, UnsetType) else body.break_.reason
-        lock = self.locks.acquire(
+        lock = yield from self.locks.acquiring(
             Wanted(
                 resource=resource,
                 principal=asked.principal,
                 scope=body.scope,
                 depth=depth,
                 ttl=_seconds(body.ttl),
-                wait=min(body.wait, _LONGEST_WAIT_S) if isinstance(body.wait, float) else 0.0,
+                wait=min(body.wait, _LONGEST_WAIT_S) if asked.may_wait and isinstance(body.wait, float) else 0.0,
                 owner=body.owner,
                 reason=body.reason,
                 client=asked.client,
@@ -190,6 +203,7 @@ class _Asked(msgspec.Struct, frozen=True):
     query: str
     body: bytes
     principal: str
+    may_wait: bool
 
     @property
     def client(self) -> str:

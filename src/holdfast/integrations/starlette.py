@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response as StarletteResponse
@@ -31,7 +30,7 @@ from holdfast.integrations.database_errors import answer_database_error, databas
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms, resource_named
 from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, allow_single
-from holdfast.integrations.threads import held_on_thread, read_body, require_on_thread
+from holdfast.integrations.threads import answer_on_thread, ask_on_thread, held_on_thread, read_body, require_on_thread
 from holdfast.wire.exchange import Response
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def install_database_errors(app: Starlette, engine: Engine | str | None = None) 
     async def on_error(request: Request, error: Exception) -> StarletteResponse:
         path = head_of(request.scope).path
         accept = request.headers.get("accept")
-        answer = await to_thread.run_sync(answer_database_error, error, engine, path, accept)
+        answer = await ask_on_thread(answer_database_error, error, engine, path, accept)
         if answer is None:
             raise error
         return as_response(answer)
@@ -143,7 +142,7 @@ async def lock(
     """A lock on `resource` while the block runs, or the one whose token the request submits. Raises LockedError.
 
     `ttl` (seconds) is longer than the block takes: the lock ends then by itself where the process died. `wait` is for how many
-    seconds to stand in line; a thread is used for that long.
+    seconds to stand in line.
     """
     found = installed(request)
     head, path = _asked(request, resource)
@@ -170,9 +169,8 @@ def lock_routes(
         body = await _body(request)
         tail = f"/{request.path_params['tail']}" if "tail" in request.path_params else ""
         who = principal(request)
-        return as_response(
-            await to_thread.run_sync(routes.answer, head_of(request.scope), tail, request.url.query, body, who)
-        )
+        head = head_of(request.scope)
+        return as_response(await answer_on_thread(routes, head, tail, request.url.query, body, who))
 
     return [
         Route(locks.address, answer, methods=_METHODS),
