@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import sqlite3
 import subprocess
@@ -64,7 +65,9 @@ class TestSqlite:
             done = run("db", "who", path.name)
         assert done.returncode == 1
         head, row = done.stdout.splitlines()
-        assert head.split() == ["ID", "USER", "DOES", "HOLDS", "HOW", "PROGRAM"]
+        columns = ["ID", "USER", "DOES", "PROCESS SINCE", "LAST WRITE", "HOLDS", "HOW", "PROGRAM"]
+        assert re.split(r"  +", head) == columns
+        assert re.search(r"  \d[.\d]* (s|min|h) ago +\d[.\d]* (s|min|h) ago  ", row)
         assert row.startswith(f"{process.pid}.")
         assert "is writing (RESERVED: readers go on)" in row
 

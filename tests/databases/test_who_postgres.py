@@ -50,6 +50,34 @@ def test_who_sits_idle_on_a_row_is_told_before_anybody_waits(engine: Engine, pos
     assert f"{holder.pid} (postgres, reports): is idle in a transaction" in str(holder)
 
 
+def test_whose_rows_nobody_waits_for_is_a_probable_holder(engine: Engine, postgres: Database):
+    with postgres_holder(postgres, ROW):
+        [holder] = who(engine)
+        with postgres_waiter(postgres, ROW):
+            [waited_for] = eventually(lambda: [one for one in who(engine) if one.blocks])
+    assert not holder.is_certain
+    assert holder.note == "probably has open changes in orders; which rows is told only while somebody waits for one"
+    assert (waited_for.is_certain, waited_for.note) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("statement", "note"),
+    [
+        ("SELECT 1 FROM orders WHERE id = 1 FOR UPDATE", "probably has locked rows of orders; "),
+        ("UPDATE orders SET n = 0 WHERE id = 99", "has neither changed nor locked a row yet"),
+        ("LOCK TABLE orders", ""),
+        ("SELECT pg_advisory_lock(1)", ""),
+        ("SELECT * FROM orders", ""),
+    ],
+)
+def test_what_is_held_for_certain_and_what_is_not(engine: Engine, postgres: Database, statement: str, note: str):
+    with postgres_holder(postgres, statement):
+        [holder] = who(engine)
+    assert holder.is_certain == (not note)
+    assert holder.note.startswith(note)
+    assert bool(holder.note) == bool(note)
+
+
 def test_who_has_only_read_is_in_nobodys_way(engine: Engine, postgres: Database):
     with postgres_holder(postgres, "SELECT * FROM orders"):
         [holder] = who(engine)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,36 @@ def test_a_python_program_that_writes(path: Path):
     assert (holder.resource, holder.mode, holder.is_this_process) == ("app.db", "exclusive", False)
     assert holder.started_at is not None
     assert str(holder).startswith(f"{process.pid} ({holder.user}, ")
+
+
+def test_since_when_is_told_as_far_as_it_is_known(path: Path):
+    """The kernel has no times: the process's beginning is an early bound, the last write is the file's, and neither is called `since`."""
+    written = datetime(2026, 11, 22, 8, 0, 0, tzinfo=UTC)
+    with sqlite_holder(path, "BEGIN IMMEDIATE"):
+        for end in ("", "-wal"):
+            if os.path.exists(f"{path}{end}"):
+                os.utime(f"{path}{end}", (written.timestamp(), written.timestamp()))
+        [holder] = who(path)
+    assert (holder.since, holder.held_s, holder.last_write_at) == (None, None, written)
+    assert holder.started_at is not None
+    assert f"; process since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC; last write 2026-11-22 08:00:00 UTC" in str(
+        holder
+    )
+
+
+def test_the_last_write_is_of_whichever_file_was_written_last(path: Path, mode: str):
+    os.utime(path, (1000, 1000))
+    with sqlite_holder(path, "BEGIN IMMEDIATE", INSERT, "COMMIT", "BEGIN IMMEDIATE", INSERT):
+        beside = os.stat(f"{path}-{'wal' if mode == 'wal' else 'journal'}")
+        [holder] = who(path)
+    assert holder.last_write_at is not None
+    assert holder.last_write_at.timestamp() >= beside.st_mtime - 0.001
+
+
+def test_a_reader_has_written_nothing(path: Path):
+    with sqlite_holder(path, *READ):
+        [holder] = who(path)
+    assert holder.last_write_at is None
 
 
 @pytest.mark.tool("sqlite3")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -274,6 +275,8 @@ def _show(holders: Sequence[Holder]) -> None:
             ("HOST", [clean(one.host) for one in holders]),
             ("DOES", [clean(one.doing) for one in holders]),
             ("FOR", ["" if one.held_s is None else span_text(one.held_s) for one in holders]),
+            ("PROCESS SINCE", [_ago(one.started_at) if _is_ageless(one) else "" for one in holders]),
+            ("LAST WRITE", [_ago(one.last_write_at) for one in holders]),
             ("HOLDS", [clean(one.resource, _WIDEST) for one in holders]),
             ("HOW", [clean(one.mode) for one in holders]),
             ("WAITING", [" ".join(map(str, one.blocks)) for one in holders]),
@@ -282,6 +285,19 @@ def _show(holders: Sequence[Holder]) -> None:
             ("NOTE", [clean(one.note, _WIDEST) for one in holders]),
         ]
     )
+
+
+def _is_ageless(holder: Holder) -> bool:
+    """The kernel does not tell since when; the process cannot have held it for longer than it runs."""
+    from holdfast.databases.codes import Dialect
+
+    return holder.dialect is Dialect.SQLITE and holder.held_s is None
+
+
+def _ago(instant: datetime | None) -> str:
+    from holdfast.databases.holders import span_text
+
+    return "" if instant is None else f"{span_text((datetime.now(UTC) - instant).total_seconds())} ago"
 
 
 def _show_examination(found: Examination) -> None:

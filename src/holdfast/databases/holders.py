@@ -6,7 +6,7 @@ Owns: that value, its line for a log, and the errors of asking. Must not know: h
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -36,10 +36,12 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     `pid` is PostgreSQL's process, MySQL's connection, or for SQLite a process of this machine; None where there is none (a
     prepared transaction) or it cannot be seen. `since` is when its transaction began and `held_s` how many seconds ago that was by the
-    database's clock; SQLite does not tell either, but for transactions of this process. `started_at` is when the session or the
-    process itself began. `doing` says what it does, as the end of a sentence that begins with its name. `resource` is what it holds,
+    database's clock; SQLite does not tell either, but for transactions of this process that are watched. `started_at` is when the
+    session or the process itself began: a process has its locks since then at the earliest. `last_write_at` is for SQLite when anything
+    was last written to the file, its -wal or its -journal, by whomever; a transaction may be much younger or older. `doing` says what it does, as the end of a sentence that begins with its name. `resource` is what it holds,
     `mode` how. `blocks` are those who wait for it, directly or behind others; `is_waiting`: it waits itself, so it is not
-    where the queue begins. `began_at` is the place in the code of this process where its transaction began
+    where the queue begins. `is_certain` is False for one who may hold what is asked about, and of whom the database tells no
+    more than that (`note` says why). `began_at` is the place in the code of this process where its transaction began
     (`holdfast.databases.watching`). `prepared` is the name of a prepared transaction, which belongs to no session.
 
     >>> ada = Holder(dialect=Dialect.POSTGRESQL, pid=4711, user="ada", doing="is idle in a transaction", held_s=312, blocks=(4712,))
@@ -61,9 +63,11 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     held_s: float | None = None
     started_at: datetime | None = None
+    last_write_at: datetime | None = None
     blocks: tuple[int, ...] = ()
     is_in_the_way: bool = True
     is_waiting: bool = False
+    is_certain: bool = True
     is_this_process: bool = False
     began_at: str = ""
     prepared: str = ""
@@ -100,12 +104,21 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"; began at {self.began_at}")
         if self.blocks:
             parts.append(f"; {len(self.blocks)} {'waits' if len(self.blocks) == 1 else 'wait'} for it")
+        if self.dialect is Dialect.SQLITE and self.held_s is None and self.started_at is not None:
+            parts.append(f"; process since {_instant_text(self.started_at)}")
+        if self.last_write_at is not None:
+            parts.append(f"; last write {_instant_text(self.last_write_at)}")
         if self.note:
             parts.append(f"; {self.note}")
         return "".join(parts)
 
     def _bracketed(self) -> str:
         return f"({self.mode})" if self.mode and self.resource else self.mode
+
+
+def _instant_text(instant: datetime) -> str:
+    """For a log, which may be read anywhere."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def rank(holder: Holder) -> tuple[bool, bool, int, float]:

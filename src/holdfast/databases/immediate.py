@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from holdfast.databases.watching import watch
+from holdfast.databases.watching import watch_last
 
 __all__ = ["READ_ONLY", "begin_immediate", "is_immediate"]
 
@@ -47,7 +47,7 @@ def begin_immediate(engine: Engine | AsyncEngine) -> None:
     if not is_immediate(plain):
         event.listen(plain, "connect", _on_connect)
         event.listen(plain, "begin", _on_begin)
-        watch(plain)  # after it: whoever still waits for the lock holds nothing
+        watch_last(plain)  # after it: whoever still waits for the lock holds nothing
 
 
 def is_immediate(engine: Engine | AsyncEngine) -> bool:

@@ -83,7 +83,8 @@ class RetryOptions(TypedDict, total=False):
     `deadline` (30): for how long, counted from the beginning of the first attempt. `attempts` (no bound): how often it is tried at
     most. `floor` (0.01) and `cap` (1): the bound of the first span between two attempts, and of the longest. `jitter` (1): the share of a
     span that is drawn at random. `budget`: what all calls that share it may do again. `on_retry` is called before each wait with a
-    Retry; async callers await what it returns. `name_holders` (True): ask who holds the database. `clock`, `sleep` and
+    Retry; async callers await what it returns. `name_holders` (True): ask who holds the database, and remember where in the code the
+    engine's transactions begin (`holdfast.databases.watch`), so that this process itself is told with the place. `clock`, `sleep` and
     `chance` (numbers from 0 to 1) are for tests; `sleep` is a coroutine function for async callers.
     """
 

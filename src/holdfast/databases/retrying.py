@@ -38,6 +38,7 @@ R = TypeVar("R")
 G = TypeVar("G")
 S = TypeVar("S", bound="Session")
 A = TypeVar("A", bound="AsyncSession")
+Self_ = TypeVar("Self_")
 
 
 class _Bare:
@@ -56,20 +57,20 @@ class _Bare:
         yield
 
 
-def _unit_of(source: object) -> Unit | _Bare:
+def _unit_of(source: object, options: RetryOptions) -> Unit | _Bare:
     if source is None:
         return _Bare()
     from holdfast.databases.units import unit_of
 
-    return unit_of(source)
+    return unit_of(source, is_watched=options.get("name_holders", True))
 
 
-def _async_unit_of(source: object) -> AsyncUnit | _Bare:
+def _async_unit_of(source: object, options: RetryOptions) -> AsyncUnit | _Bare:
     if source is None:
         return _Bare()
     from holdfast.databases.units import async_unit_of
 
-    return async_unit_of(source)
+    return async_unit_of(source, is_watched=options.get("name_holders", True))
 
 
 def _opened_async(unit: AsyncUnit | _Bare, patience: Patience) -> AbstractAsyncContextManager[Any]:
@@ -102,7 +103,7 @@ def run_locked(source: Any, work: Callable[[Any], R], **options: Unpack[RetryOpt
 
 
 def _run(source: Any, work: Callable[[Any], R], options: RetryOptions) -> R:
-    unit, patience = _unit_of(source), Patience(options)
+    unit, patience = _unit_of(source, options), Patience(options)
     while True:
         patience.attempts += 1
         try:
@@ -146,7 +147,7 @@ async def run_locked_async(source: Any, work: Callable[[Any], Awaitable[R]], **o
 
 
 async def _run_async(source: Any, work: Callable[[Any], Awaitable[R]], options: RetryOptions) -> R:
-    unit, patience = _async_unit_of(source), Patience(options)
+    unit, patience = _async_unit_of(source, options), Patience(options)
     while True:
         patience.attempts += 1
         try:
@@ -285,7 +286,7 @@ def retrying(source: Any = None, **options: Unpack[RetryOptions]) -> Iterator[At
     >>> found
     (42,)
     """
-    unit, patience = _unit_of(source), Patience(options)
+    unit, patience = _unit_of(source, options), Patience(options)
     return _attempts(lambda: Attempt[Any](unit, patience))
 
 
@@ -318,7 +319,7 @@ def retrying_async(source: Any = None, **options: Unpack[RetryOptions]) -> Async
         async with attempt as session:
             ...
     """
-    unit, patience = _async_unit_of(source), Patience(options)
+    unit, patience = _async_unit_of(source, options), Patience(options)
     return _async_attempts(lambda: AsyncAttempt[Any](unit, patience))
 
 
@@ -340,30 +341,57 @@ class _Decorator:
         return cast("Callable[P, R]", _decorated(None, self._options, function))
 
 
+class _SessionDecorator(Generic[S]):
+    """What it is with a source: the function, or the method after its own object, has the session as its first parameter."""
+
+    def __init__(self, source: object, options: RetryOptions) -> None:
+        self._source = source
+        self._options = options
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[S, P], R]) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Self_, S, P], R]) -> Callable[Concatenate[Self_, P], R]: ...
+    def __call__(self, function: Any) -> Any:
+        return _decorated(self._source, self._options, function)
+
+
+class _AsyncSessionDecorator(Generic[A]):
+    """The same for coroutine functions."""
+
+    def __init__(self, source: object, options: RetryOptions) -> None:
+        self._source = source
+        self._options = options
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[A, P], Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Self_, A, P], Awaitable[R]]
+    ) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]: ...
+    def __call__(self, function: Any) -> Any:
+        return _decorated(self._source, self._options, function)
+
+
 @overload
 def retry_locked(source: None = None, **options: Unpack[RetryOptions]) -> _Decorator: ...
 @overload
-def retry_locked(
-    source: Engine, **options: Unpack[RetryOptions]
-) -> Callable[[Callable[Concatenate[Session, P], R]], Callable[P, R]]: ...
+def retry_locked(source: Engine, **options: Unpack[RetryOptions]) -> _SessionDecorator[Session]: ...
 @overload
 def retry_locked(
     source: sessionmaker[S] | scoped_session[S], **options: Unpack[RetryOptions]
-) -> Callable[[Callable[Concatenate[S, P], R]], Callable[P, R]]: ...
+) -> _SessionDecorator[S]: ...
 @overload
-def retry_locked(
-    source: AsyncEngine, **options: Unpack[RetryOptions]
-) -> Callable[[Callable[Concatenate[AsyncSession, P], Awaitable[R]]], Callable[P, Coroutine[Any, Any, R]]]: ...
+def retry_locked(source: AsyncEngine, **options: Unpack[RetryOptions]) -> _AsyncSessionDecorator[AsyncSession]: ...
 @overload
-def retry_locked(
-    source: async_sessionmaker[A], **options: Unpack[RetryOptions]
-) -> Callable[[Callable[Concatenate[A, P], Awaitable[R]]], Callable[P, Coroutine[Any, Any, R]]]: ...
+def retry_locked(source: async_sessionmaker[A], **options: Unpack[RetryOptions]) -> _AsyncSessionDecorator[A]: ...
 def retry_locked(source: Any = None, **options: Unpack[RetryOptions]) -> Any:
     """A decorator: the function gets a session as its first argument, in a transaction that is begun anew while it is locked out.
 
-    Coroutine functions take an asynchronous source. Without a source, the function is called with its own arguments alone, and begins
-    and ends its transaction itself. Sources and errors are those of `run_locked`. Raises TypeError for what cannot be
-    called twice, such as a generator function, and for a source of the other colour.
+    A method, whose own first parameter is called `self` or `cls`, gets it as the second. Coroutine functions take an asynchronous source.
+    Without a source, the function is called with its own arguments alone, and begins and ends its transaction itself. Sources and
+    errors are those of `run_locked`. Raises TypeError for what cannot be called twice, such as a generator function, and for a source
+    of the other colour.
 
     >>> from sqlalchemy import create_engine, text
     >>> @retry_locked(create_engine("sqlite://"), deadline=10)
@@ -378,31 +406,43 @@ def retry_locked(source: Any = None, **options: Unpack[RetryOptions]) -> Any:
     if inspect.isfunction(source):
         msg = "write @retry_locked() with parentheses, or name an engine in them"
         raise TypeError(msg)
-    return functools.partial(_decorated, source, options)
+    return _SessionDecorator[Any](source, options)
 
 
 def _decorated(source: Any, options: RetryOptions, function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         msg = f"{function.__qualname__} is a generator: what it has given away cannot be begun anew"
         raise TypeError(msg)
+    place = 1 if _is_method(function) else 0
     if inspect.iscoroutinefunction(function):
         if source is not None:
-            _async_unit_of(source)
+            _async_unit_of(source, options)
 
         @functools.wraps(function)
         async def tried_async(*args: Any, **kwargs: Any) -> Any:
-            return await _run_async(source, lambda given: function(*_with(source, given, args), **kwargs), options)
+            return await _run_async(
+                source, lambda given: function(*_with(source, given, args, place), **kwargs), options
+            )
 
         return tried_async
     if source is not None:
-        _unit_of(source)
+        _unit_of(source, options)
 
     @functools.wraps(function)
     def tried(*args: Any, **kwargs: Any) -> Any:
-        return _run(source, lambda given: function(*_with(source, given, args), **kwargs), options)
+        return _run(source, lambda given: function(*_with(source, given, args, place), **kwargs), options)
 
     return tried
 
 
-def _with(source: object, given: object, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return args if source is None else (given, *args)
+def _is_method(function: Callable[..., Any]) -> bool:
+    """By its own first parameter: while a class is being made, its methods are functions like any others."""
+    try:
+        names = iter(inspect.signature(function).parameters)
+    except ValueError:  # not written in Python
+        return False
+    return next(names, "") in {"self", "cls"}
+
+
+def _with(source: object, given: object, args: tuple[Any, ...], place: int) -> tuple[Any, ...]:
+    return args if source is None else (*args[:place], given, *args[place:])

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from holdfast.databases.limits import at_work, follow
 from holdfast.databases.patience import Patience
+from holdfast.databases.watching import watch
 
 __all__ = ["AsyncUnit", "Unit", "async_unit_of", "unit_of"]
 
@@ -26,13 +27,12 @@ _ASYNC: Final = (AsyncEngine, async_sessionmaker, AsyncSession, AsyncConnection)
 class Unit:
     """One unit. `whole`: it is a transaction, not a savepoint in one. `engine` is what holders are asked of, where it is known."""
 
-    def __init__(self, source: Engine | sessionmaker[Any] | Session | Connection) -> None:
+    def __init__(self, source: Engine | sessionmaker[Any] | Session | Connection, *, is_watched: bool) -> None:
         """Look at what the source is, now."""
         self._source = source
         self.whole = not (isinstance(source, Session | Connection) and source.in_transaction())
         self.engine = _engine_of(source)
-        if self.engine is not None:
-            follow(self.engine)
+        _attend(self.engine, is_watched=is_watched)
 
     @contextmanager
     def opened(self, patience: Patience) -> Generator[Any]:
@@ -52,13 +52,14 @@ class Unit:
 class AsyncUnit:
     """The same, asynchronously."""
 
-    def __init__(self, source: AsyncEngine | async_sessionmaker[Any] | AsyncSession | AsyncConnection) -> None:
+    def __init__(
+        self, source: AsyncEngine | async_sessionmaker[Any] | AsyncSession | AsyncConnection, *, is_watched: bool
+    ) -> None:
         """Look at what the source is, now."""
         self._source = source
         self.whole = not (isinstance(source, AsyncSession | AsyncConnection) and source.in_transaction())
         self.engine = _engine_of(source)
-        if self.engine is not None:
-            follow(self.engine)
+        _attend(self.engine, is_watched=is_watched)
 
     @asynccontextmanager
     async def opened(self, patience: Patience) -> AsyncGenerator[Any]:
@@ -74,20 +75,34 @@ class AsyncUnit:
                 yield session
 
 
-def unit_of(source: Any) -> Unit:
-    """Raises TypeError for what cannot be begun, or is asynchronous."""
+def _attend(engine: Engine | None, *, is_watched: bool) -> None:
+    """Listen to it: once, whoever comes first. `is_watched`: so that this process is told where it is in its own way."""
+    if engine is not None:
+        follow(engine)
+        if is_watched:
+            watch(engine)
+
+
+def unit_of(source: Any, *, is_watched: bool = False) -> Unit:
+    """`is_watched`: remember where transactions of its engine begin (`holdfast.databases.watch`).
+
+    Raises TypeError for what cannot be begun, or is asynchronous.
+    """
     given: object = cast("object", source() if isinstance(source, scoped_session) else source)
     if isinstance(given, _SYNC):
-        return Unit(cast("Any", given))
+        return Unit(cast("Any", given), is_watched=is_watched)
     twin = ": use the asynchronous twin" if isinstance(given, _ASYNC) else ""
     msg = f"an Engine, sessionmaker, Session or Connection is needed, not {type(cast('object', given)).__name__}{twin}"
     raise TypeError(msg)
 
 
-def async_unit_of(source: Any) -> AsyncUnit:
-    """Raises TypeError for what cannot be begun, or is not asynchronous."""
+def async_unit_of(source: Any, *, is_watched: bool = False) -> AsyncUnit:
+    """The same, asynchronously.
+
+    Raises TypeError for what cannot be begun, or is not asynchronous.
+    """
     if isinstance(source, _ASYNC):
-        return AsyncUnit(cast("Any", source))
+        return AsyncUnit(cast("Any", source), is_watched=is_watched)
     msg = f"an AsyncEngine, async_sessionmaker, AsyncSession or AsyncConnection is needed, not {type(cast('object', source)).__name__}"
     raise TypeError(msg)
 

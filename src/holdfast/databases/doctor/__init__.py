@@ -5,11 +5,26 @@ Owns: that question for all databases. Must not know: any database's own setting
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from holdfast.databases.codes import Dialect
-from holdfast.databases.connecting import Target, dialect_of, own_connection, target_text
+from holdfast.databases.connecting import (
+    Target,
+    dialect_of,
+    engine_of,
+    is_async,
+    own_connection,
+    own_connection_async,
+    target_text,
+)
 from holdfast.databases.doctor.findings import Examination, Finding, InForce, Level
 
-__all__ = ["Examination", "Finding", "InForce", "Level", "examine"]
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Examination", "Finding", "InForce", "Level", "examine", "examine_async"]
 
 
 def examine(target: Target) -> Examination:
@@ -20,16 +35,35 @@ def examine(target: Target) -> Examination:
 
     Raises WhoError, as `who` does.
     """
-    if dialect_of(target) is Dialect.SQLITE:
+    dialect = dialect_of(target)
+    if dialect is Dialect.SQLITE:
         from holdfast.databases.doctor import sqlite
 
-        return sqlite.examine(target)
-    if dialect_of(target) is Dialect.POSTGRESQL:
+        return sqlite.examine(target, sqlite.own_settings(engine_of(target)))
+    with own_connection(target) as connection:
+        return _of_server(dialect)(connection, target_text(target))
+
+
+async def examine_async(target: Target) -> Examination:
+    """`examine` for asynchronous code, over the engine's own asynchronous driver where it has one."""
+    dialect = dialect_of(target)
+    if not is_async(target):
+        return await asyncio.to_thread(examine, target)
+    if dialect is Dialect.SQLITE:
+        from holdfast.databases.doctor import sqlite
+
+        own = await sqlite.own_settings_async(engine_of(target))
+        return await asyncio.to_thread(sqlite.examine, target, own)
+    look = _of_server(dialect)
+    async with own_connection_async(target) as connection:
+        return await connection.run_sync(look, target_text(target))
+
+
+def _of_server(dialect: Dialect) -> Callable[[Connection, str], Examination]:
+    if dialect is Dialect.POSTGRESQL:
         from holdfast.databases.doctor import postgres
 
-        with own_connection(target) as connection:
-            return postgres.examine(connection, target_text(target))
+        return postgres.examine
     from holdfast.databases.doctor import mysql
 
-    with own_connection(target) as connection:
-        return mysql.examine(connection, target_text(target))
+    return mysql.examine

@@ -10,23 +10,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from holdfast.databases.codes import Dialect
-from holdfast.databases.connecting import Target, engine_of, sqlite_path, target_text
+from holdfast.databases.connecting import Target, sqlite_path, target_text
 from holdfast.databases.doctor.findings import Examination, Finding, InForce, Level, of_holders, sorted_findings
 from holdfast.databases.holders import Holder, UnreachableDatabaseError
 from holdfast.databases.who import sqlite
 from holdfast.local.mounts import mount_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["SeenFile", "examine", "of_place"]
+__all__ = ["SeenFile", "examine", "of_place", "own_settings", "own_settings_async"]
 
 _PATIENCE_S: Final = 10.0
 _LARGE_WAL_BYTES: Final = 64 * 1024 * 1024
@@ -85,10 +85,9 @@ class SeenFile(msgspec.Struct, frozen=True, kw_only=True):
         return "wal" if self.head[18:20] == b"\x02\x02" else "delete (or another rollback journal)"
 
 
-def examine(target: Target) -> Examination:
-    """Raises UnreachableDatabaseError where there is no such file."""
+def examine(target: Target, own: Mapping[str, str]) -> Examination:
+    """`own` is what `own_settings` tells of the engine. Raises UnreachableDatabaseError where there is no such file."""
     path = sqlite_path(target)
-    engine = engine_of(target)
     if path is None:
         note = Finding(Level.INFO, "The database is in memory: no other process can hold it.")
         return Examination(
@@ -96,7 +95,6 @@ def examine(target: Target) -> Examination:
         )
     file = _look(path)
     holders = sqlite.look(path)
-    own = _of_engine(engine)
     settings = (
         InForce("journal_mode", file.journal_mode, "wal: readers and one writer go on together"),
         InForce(
@@ -178,17 +176,38 @@ def _size(path: str) -> int | None:
         return None
 
 
-def _of_engine(engine: Engine | None) -> dict[str, str]:
-    """What is in force in the application's own connections."""
-    if engine is None or engine.dialect.is_async:
+def own_settings(engine: Engine | None) -> dict[str, str]:
+    """What is in force in the application's own connections; of an asynchronous engine, without what they would be asked for."""
+    found = _transactions_of(engine)
+    if engine is not None and not engine.dialect.is_async:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            found["busy_timeout"] = _busy_timeout(connection)
+    return found
+
+
+async def own_settings_async(engine: Engine | None) -> dict[str, str]:
+    """The same, of an asynchronous engine (its plain one), all of it."""
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    found = _transactions_of(engine)
+    if engine is not None:
+        async with AsyncEngine(engine).connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            found["busy_timeout"] = await connection.run_sync(_busy_timeout)
+    return found
+
+
+def _transactions_of(engine: Engine | None) -> dict[str, str]:
+    if engine is None:
         return {}
     from holdfast.databases.immediate import is_immediate
 
-    found = {"transactions": "BEGIN IMMEDIATE" if is_immediate(engine) else "deferred"}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Alone among what could be asked, this does not read the file, so a writer keeps nobody waiting here.
-        found["busy_timeout"] = str(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
-    return found
+    return {"transactions": "BEGIN IMMEDIATE" if is_immediate(engine) else "deferred"}
+
+
+def _busy_timeout(connection: Connection) -> str:
+    """Alone among what could be asked, this does not read the file, so a writer keeps nobody waiting here."""
+    return str(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
 
 
 def of_place(file: SeenFile) -> Iterator[Finding]:
@@ -242,7 +261,7 @@ def _of_file(file: SeenFile, holders: list[Holder]) -> Iterator[Finding]:
         )
 
 
-def _of_settings(file: SeenFile, own: dict[str, str]) -> Iterator[Finding]:
+def _of_settings(file: SeenFile, own: Mapping[str, str]) -> Iterator[Finding]:
     mode = file.journal_mode
     if mode not in {"wal", "unknown"} and file.file_system not in _NETWORK:
         yield Finding(

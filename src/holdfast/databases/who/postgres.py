@@ -6,7 +6,7 @@ how a connection is made, or what is done with a holder.
 Theory of operation: a row's lock is in the row itself and in no view, so whom somebody waits for is told only while it waits:
 pg_blocking_pids names sessions that hold the lock and such that stand before it in the queue, and 0 for a prepared transaction, which
 pg_locks then tells by the lock itself. Sessions in whose way nobody is yet are told by what they are: idle, in a
-transaction that has written or locked something. Run it in AUTOCOMMIT: pg_stat_activity does not change within a transaction.
+transaction that has written or locked something; of these it is known in which tables, not in which rows. Run it in AUTOCOMMIT: pg_stat_activity does not change within a transaction.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ _DATABASE: Final = text("SELECT current_database()")
 _FIRST_OWN_OID: Final = 16384  # FirstNormalObjectId: what is below is the catalogue
 _TABLES: Final = frozenset("rpmfv")
 _READING: Final = frozenset({"AccessShareLock"})
+# What a statement that changes or locks rows takes on their table, and what it has done there.
+_OF_ROWS: Final = {"RowExclusiveLock": "has open changes in", "RowShareLock": "has locked rows of"}
 _PREPARED_PID: Final = 0
 _MOST_NAMES: Final = 4
 
@@ -209,6 +211,25 @@ class _Situation:
             for lock in self._granted(key)
         )
 
+    def _rows_note(self, key: int | str) -> str:
+        """What is told of one who may hold rows, for nobody can tell which; empty where it holds something else for certain."""
+        granted = self._granted(key)
+        if any(
+            lock.kind == "advisory" or (lock.is_of_table and lock.mode not in {*_READING, *_OF_ROWS})
+            for lock in granted
+        ):
+            return ""
+        tables = {
+            mode: _listed(_thing(lock) for lock in granted if lock.is_of_table and lock.mode == mode)
+            for mode in _OF_ROWS
+        }
+        words = [f"{done} {tables[mode]}" for mode, done in _OF_ROWS.items() if tables[mode]]
+        if not words:
+            return ""
+        if all(lock.kind != "transactionid" for lock in granted):  # it gets its number with the first row
+            return "has neither changed nor locked a row yet"
+        return f"probably {' and '.join(words)}; which rows is told only while somebody waits for one"
+
     def _holds_table(self, key: int | str, table: str) -> bool:
         wanted = table.removeprefix("public.")
         return any(
@@ -219,6 +240,7 @@ class _Situation:
     def _holder(self, key: int | str) -> Holder:
         behind = tuple(sorted(pid for pid in everybody_behind(self._waits, key) if isinstance(pid, int)))
         resource, mode = self._held(key, behind)
+        rows = "" if behind else self._rows_note(key)
         if isinstance(key, str):
             one = self._prepared[key]
             return Holder(
@@ -232,7 +254,9 @@ class _Situation:
                 since=one.since,
                 held_s=one.held_s,
                 blocks=behind,
+                is_certain=not rows,
                 prepared=one.gid,
+                note=rows,
             )
         session = self._sessions.get(key, Session(pid=key))
         is_waiting = key in self._waits
@@ -254,6 +278,8 @@ class _Situation:
             blocks=behind,
             is_in_the_way=bool(behind) or self._has_written(key),
             is_waiting=is_waiting,
+            is_certain=not rows,
+            note=rows,
         )
 
     def _held(self, key: int | str, behind: tuple[int, ...]) -> tuple[str, str]:
@@ -273,10 +299,8 @@ class _Situation:
         tables = [lock for lock in granted if lock.is_of_table]
         written = [lock for lock in tables if lock.mode not in _READING] or tables
         advisory = [lock for lock in granted if lock.kind == "advisory"]
-        names = list(dict.fromkeys(_thing(lock) for lock in [*written, *advisory]))
         modes = list(dict.fromkeys(_mode(lock) for lock in [*written, *advisory]))
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        return ", ".join(names[:_MOST_NAMES]) + more, ", ".join(modes)
+        return _listed(_thing(lock) for lock in [*written, *advisory]), ", ".join(modes)
 
     def _row(self, key: int | str, waiter: int) -> str:
         """The row that is waited for: its place is known where the waiter is the first in its line."""
@@ -303,6 +327,12 @@ def _doing(session: Session, *, is_waiting: bool) -> str:
             return "is idle, and has kept a lock"
         case _:
             return "holds a lock"
+
+
+def _listed(names: Iterable[str]) -> str:
+    different = list(dict.fromkeys(names))
+    more = f" and {len(different) - _MOST_NAMES} more" if len(different) > _MOST_NAMES else ""
+    return ", ".join(different[:_MOST_NAMES]) + more
 
 
 def _mode(lock: Lock) -> str:

@@ -1,7 +1,8 @@
 """Who holds a SQLite database, by the kernel's list of locks.
 
 Owns: how a look at the file becomes holders, what this process has open itself, and asking for locks that the list does not show. Must not
-know: byte ranges (`holdfast.local`). The file is never opened in this process: closing it again would drop SQLite's own locks
+know: byte ranges (`holdfast.local`). The kernel does not tell since when somebody has a lock, so what is told beside it is what is known: since
+when the process runs, and when something was last written. The file is never opened in this process: closing it again would drop SQLite's own locks
 (https://sqlite.org/howtocorrupt.html section 2.2), and let another process write in between.
 """
 
@@ -11,13 +12,14 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from holdfast.databases.codes import Dialect
 from holdfast.databases.holders import Holder, UnreachableDatabaseError, rank
-from holdfast.local import HolderKind, LocalHolder, LocalLook
+from holdfast.local import HolderKind, LocalHolder, LocalLook, Strength
 from holdfast.local import look as look_at_file
 
 __all__ = ["look", "notes_of"]
@@ -79,6 +81,7 @@ def _holder(one: LocalHolder, path: str) -> Holder:
     process = one.process
     is_own = process is not None and process.pid == os.getpid()
     begun = _own_transactions(path) if is_own else []
+    is_writing = one.strength is Strength.EXCLUSIVE and one.kind is HolderKind.SQLITE
     since = begun[0].since if begun else None
     places = list(dict.fromkeys(found.place for found in begun))
     return Holder(
@@ -93,6 +96,7 @@ def _holder(one: LocalHolder, path: str) -> Holder:
         since=since,
         held_s=None if since is None else (datetime.now(UTC) - since).total_seconds(),
         started_at=None if process is None else process.started_at,
+        last_write_at=_last_write(path) if is_writing else None,
         # A reader of a WAL snapshot keeps no writer waiting, and no other reader.
         is_in_the_way=one.is_in_the_way and "WAL snapshot" not in one.doing and "checkpointing" not in one.doing,
         is_waiting=one.is_waiting,
@@ -100,6 +104,15 @@ def _holder(one: LocalHolder, path: str) -> Holder:
         began_at=" and ".join(places),
         note="; ".join(note for note in (one.note, _own_note(is_own=is_own, is_known=bool(places))) if note),
     )
+
+
+def _last_write(path: str) -> datetime | None:
+    """By the times of the files, which are looked at from outside. The -shm is left out: what is written to it shows in no time."""
+    times: list[float] = []
+    for end in ("", "-wal", "-journal"):
+        with suppress(OSError):
+            times.append(os.stat(f"{path}{end}").st_mtime)
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def _own_note(*, is_own: bool, is_known: bool) -> str:
@@ -155,6 +168,7 @@ def _hidden(path: Path, seen: set[int]) -> list[Holder]:
                     resource=path.name,
                     mode="exclusive" if "reading" not in doing else "shared",
                     state=HolderKind.SQLITE.value,
+                    last_write_at=None if "reading" in doing else _last_write(str(path)),
                     note=_OUTSIDE,
                 )
             ]
