@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from holdfast.clock import Clock
@@ -100,6 +100,26 @@ def test_an_exception_of_the_applications_own_code_becomes_the_whole_answer(lock
     app = made(locks)
     app.router.add_post("/archive", archive)
     taken(locks, "/orders/4")
+    serve(app, test)
+
+
+def test_an_answer_that_has_begun_is_cut_off_and_no_other_is_put_into_it(locks: Locks) -> None:
+    async def begin(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"begun")
+        await require_lock(request)
+        return answer
+
+    async def test(client: Any) -> None:
+        async with client.put("/begin") as answer:
+            assert answer.status == 200
+            with pytest.raises(ClientPayloadError):
+                await answer.read()
+
+    app = made(locks)
+    app.router.add_put("/begin", begin)
+    taken(locks, "/begin")
     serve(app, test)
 
 

@@ -222,6 +222,21 @@ def test_the_middleware_lets_no_change_to_what_is_locked_pass(locks: Locks, root
             assert client.put("/x/shop/mounted/a/b", headers=BOB).status_code == 423
 
 
+def test_a_guard_of_the_whole_application_leaves_the_way_to_a_lock_open(locks: Locks) -> None:
+    @put("/things/{name:str}")
+    async def thing(name: FromPath[str]) -> str:
+        return name
+
+    app = Litestar([thing], guards=[require_lock(held_only=True)])
+    install(app, locks, principal=who)
+    with TestClient(app) as client:
+        assert client.put("/things/1", headers=ADA).status_code == 428
+        held = client.post("/locks", json={"resource": "/things/1"}, headers=ADA)
+        token = {"Lock-Token": f"<{held.json()['token']}>"}
+        assert client.put("/things/1", headers={**ADA, **token}).status_code == 200
+        assert client.delete(held.headers["location"], headers={**ADA, **token}).status_code == 204
+
+
 def test_an_application_may_say_who_it_is_for_one_route_alone(locks: Locks) -> None:
     @put("/mine", guards=[require_lock("/orders/6", principal=lambda _connection: "ada")])
     async def mine() -> str:

@@ -106,6 +106,8 @@ def install_database_errors(app: web.Application, engine: Engine | str | None = 
         try:
             return await handler(request)
         except kinds as error:
+            if _has_begun(request):
+                raise
             path, accept = _head(request, request.match_info.current_app).path, _accept(request)
             answer = await ask_on_thread(answer_database_error, error, engine, path, accept)
             if answer is None:
@@ -215,8 +217,15 @@ async def _answer_refusals(request: web.Request, handler: _Handler) -> web.Strea
     try:
         return await handler(request)
     except REFUSALS as error:
+        if _has_begun(request):
+            raise
         root = _head(request, request.match_info.current_app).root
         return as_response(answer_refusal(error, _accept(request), root=root))
+
+
+def _has_begun(request: web.Request) -> bool:
+    """True where an answer is on its way already: another one would become a part of it."""
+    return request.writer.output_size > 0
 
 
 def _asked(request: web.Request, resource: str) -> tuple[Installed, Head, ResourcePath]:

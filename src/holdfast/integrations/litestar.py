@@ -308,7 +308,10 @@ class _Requires(msgspec.Struct, frozen=True):
 
     async def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         found = installed(connection)
-        head, path = _asked(connection, self.resource)
+        head = _head(_scope(connection))
+        if _is_of_locks(head.path, found.locks.address):
+            return  # the application as a whole has the guard, and whoever needs a lock has to get at one
+        path = resource_named(self.resource, connection.path_params, head.path)
         who = (self.principal or found.principal)(connection)
         await require_on_thread(found.locks, head, path, who, held_only=self.held_only)
 
@@ -386,6 +389,10 @@ def _head(scope: Scope) -> Head:
         path = normalize_path(whole.split(root, maxsplit=1)[-1] if root else whole)
     head = head_of({"method": "GET", **scope, "path": path, "root_path": ""})
     return msgspec.structs.replace(head, root=root.rstrip("/"))
+
+
+def _is_of_locks(path: str, address: str) -> bool:
+    return bool(address) and f"{path}/".startswith(f"{address}/")
 
 
 def _describe(route: BaseRoute) -> None:
