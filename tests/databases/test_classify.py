@@ -5,41 +5,24 @@ from __future__ import annotations
 import asyncio
 import select
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import apsw
-import mysql.connector
 import psycopg
 import psycopg2
-import pymysql
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from holdfast.databases import Dialect, LockedDatabase, LockKind, RetryUnit, classify
+from holdfast.databases import Dialect, LockKind, RetryUnit, classify
 from holdfast.databases.codes import CODES, code_of
 from tests.databases.conftest import MakeEngine
+from tests.databases.refusals import TAKE, Held, caught, deadlocked, told
 from tests.databases.servers import Database
-
-
-def caught(call: Callable[[], object]) -> BaseException:
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001 - each driver has classes of its own
-        return error
-    raise AssertionError("nothing was refused")
-
-
-def told(error: BaseException, **given: str) -> LockedDatabase:
-    found = classify(error, **given)
-    assert found is not None, repr(error)
-    return found
-
 
 # -- SQLite ------------------------------------------------------------------------------------------
 
@@ -209,21 +192,6 @@ def test_a_message_alone_decides_nothing(error: BaseException):
 POSTGRES = ["psycopg", "psycopg2", "asyncpg"]
 
 
-class Held:
-    """A row that another transaction holds, and statements by one driver, directly or through SQLAlchemy."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        with engine.begin() as connection:
-            connection.execute(text("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)"))
-            connection.execute(text("INSERT INTO t VALUES (1, 0), (2, 0)"))
-        self.holder = engine.connect()
-        self.holder.execute(text("SELECT n FROM t WHERE id = 1 FOR UPDATE"))
-
-    def close(self) -> None:
-        self.holder.close()
-
-
 @pytest.fixture(name="row")
 def make_row(postgres: Database, engine_for: MakeEngine) -> Iterator[Held]:
     held = Held(engine_for(postgres.postgres()))
@@ -283,7 +251,6 @@ async def _refused_by_asyncpg(database: Database, through: str, statements: tupl
     raise AssertionError
 
 
-TAKE = "SELECT n FROM t WHERE id = 1 FOR UPDATE"
 REFUSED = {
     "NOWAIT": (f"{TAKE} NOWAIT",),
     "lock_timeout": ("SET LOCAL lock_timeout = '50ms'", TAKE),
@@ -301,30 +268,6 @@ def test_lock_not_available_is_known_by_every_driver(
     found = told(refused_by_postgres(postgres, driver, through, *REFUSED[how]))
     assert (found.dialect, found.code, found.name) == (Dialect.POSTGRESQL, "55P03", "lock_not_available")
     assert (found.kind, found.wait_helps, found.retry) == (LockKind.HELD, True, RetryUnit.SAVEPOINT)
-
-
-def deadlocked(engine: Engine) -> BaseException:
-    """The error of the one of two who gave way."""
-    both = threading.Barrier(2)
-    errors: list[BaseException] = []
-
-    def cross(first: int, second: int) -> None:
-        with engine.connect() as connection:
-            connection.execute(text("UPDATE t SET n = n + 1 WHERE id = :id"), {"id": first})
-            both.wait(30)
-            try:
-                connection.execute(text("UPDATE t SET n = n + 1 WHERE id = :id"), {"id": second})
-            except DBAPIError as error:
-                errors.append(error)
-            connection.rollback()
-
-    threads = [threading.Thread(target=cross, args=ids) for ids in ((1, 2), (2, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(errors) == 1
-    return errors[0]
 
 
 @pytest.mark.process
@@ -401,132 +344,6 @@ def test_a_statement_that_took_too_long_is_no_lock(postgres: Database, row: Held
     """57014 may come from a lock, and from anything else: retrying it would run a slow query again and again."""
     error = refused_by_postgres(postgres, driver, "sqlalchemy", "SET LOCAL statement_timeout = '30ms'", TAKE)
     assert classify(error) is None
-
-
-# -- MariaDB -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(name="maria_row")
-def make_maria_row(mariadb: Database, engine_for: MakeEngine) -> Iterator[Held]:
-    held = Held(engine_for(mariadb.mariadb()))
-    yield held
-    held.close()
-
-
-def by_maria_driver(database: Database, driver: str, *statements: str) -> BaseException:
-    if driver == "aiomysql":
-        return asyncio.run(_by_aiomysql(database, statements))
-    if driver.startswith("sqlalchemy"):
-        from sqlalchemy import create_engine
-
-        engine = create_engine(database.mariadb(driver.partition(" ")[2]))
-        try:
-            with engine.connect() as connection:
-                for statement in statements[:-1]:
-                    connection.execute(text(statement))
-                return caught(lambda: connection.execute(text(statements[-1])))
-        finally:
-            engine.dispose()
-    place = str(database.folder / "socket")
-    connection: Any
-    if driver == "pymysql":
-        connection = pymysql.connect(unix_socket=place, user="root", database=database.name)
-    else:
-        connection = mysql.connector.connect(unix_socket=place, user="root", database=database.name)
-    try:
-        cursor = connection.cursor()
-        for statement in statements[:-1]:
-            cursor.execute(statement)
-            cursor.fetchall() if cursor.description else None
-        return caught(lambda: cursor.execute(statements[-1]))
-    finally:
-        connection.close()
-
-
-async def _by_aiomysql(database: Database, statements: tuple[str, ...]) -> BaseException:
-    import aiomysql
-
-    connection = await aiomysql.connect(unix_socket=str(database.folder / "socket"), user="root", db=database.name)
-    try:
-        cursor = await connection.cursor()
-        for statement in statements:
-            await cursor.execute(statement)
-    except aiomysql.Error as error:
-        return error
-    finally:
-        connection.close()
-    raise AssertionError
-
-
-MARIA = ["pymysql", "aiomysql", "mysql-connector", "sqlalchemy pymysql", "sqlalchemy mysqlconnector"]
-MARIA_REFUSED = {
-    "lock wait timeout": ((f"{TAKE} WAIT 0",), 1205, LockKind.HELD, RetryUnit.TRANSACTION),
-    "NOWAIT": ((f"{TAKE} NOWAIT",), 1205, LockKind.HELD, RetryUnit.TRANSACTION),
-    "metadata": (("ALTER TABLE t NOWAIT ADD COLUMN m INTEGER",), 1205, LockKind.HELD, RetryUnit.TRANSACTION),
-    "for reading only": (
-        ("LOCK TABLES mysql.user READ", "UPDATE mysql.user SET host = ''"),
-        1099,
-        LockKind.MISUSE,
-        RetryUnit.NEVER,
-    ),
-    "not named": (("LOCK TABLES mysql.user READ", "SELECT * FROM t"), 1100, LockKind.MISUSE, RetryUnit.NEVER),
-    "own read lock": (
-        ("FLUSH TABLES WITH READ LOCK", "UPDATE t SET n = 1 WHERE id = 2"),
-        1223,
-        LockKind.MISUSE,
-        RetryUnit.NEVER,
-    ),
-}
-
-
-@pytest.mark.process
-@pytest.mark.tool("mariadbd")
-@pytest.mark.parametrize("driver", MARIA)
-@pytest.mark.parametrize("how", MARIA_REFUSED)
-def test_each_refusal_of_mariadb_is_known_by_every_driver(mariadb: Database, maria_row: Held, driver: str, how: str):
-    statements, code, kind, retry = MARIA_REFUSED[how]
-    found = told(by_maria_driver(mariadb, driver, *statements))
-    assert (found.dialect, found.code, found.kind, found.retry) == (Dialect.MYSQL, code, kind, retry)
-
-
-@pytest.mark.process
-@pytest.mark.tool("mariadbd")
-@pytest.mark.parametrize("driver", ["pymysql", "mysqlconnector"])
-def test_a_deadlock_of_mariadb_is_known(mariadb: Database, maria_row: Held, engine_for: MakeEngine, driver: str):
-    maria_row.holder.rollback()
-    found = told(deadlocked(engine_for(mariadb.mariadb(driver))))
-    assert (found.code, found.kind, found.retry) == (1213, LockKind.DEADLOCK, RetryUnit.TRANSACTION)
-
-
-@pytest.mark.process
-@pytest.mark.tool("mariadbd")
-def test_a_deadlock_is_known_although_the_savepoint_around_it_is_gone(
-    mariadb: Database, maria_row: Held, engine_for: MakeEngine
-):
-    """MariaDB undoes the whole transaction, so ROLLBACK TO SAVEPOINT fails, and hides the deadlock."""
-    maria_row.holder.rollback()
-    engine = engine_for(mariadb.mariadb())
-    both = threading.Barrier(2)
-    errors: list[BaseException] = []
-
-    def cross(first: int, second: int) -> None:
-        with engine.connect() as connection:
-            connection.execute(text("UPDATE t SET n = n + 1 WHERE id = :id"), {"id": first})
-            try:
-                with connection.begin_nested():
-                    both.wait(30)
-                    connection.execute(text("UPDATE t SET n = n + 1 WHERE id = :id"), {"id": second})
-            except DBAPIError as error:
-                errors.append(error)
-            connection.rollback()
-
-    threads = [threading.Thread(target=cross, args=ids) for ids in ((1, 2), (2, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [told(error).code for error in errors] == [1213]
-    assert "SAVEPOINT" in str(errors[0])
 
 
 # -- the others, as their drivers raise them ---------------------------------------------------------
