@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from socket import socket
@@ -67,6 +68,8 @@ METRICS: Final = f"{RESERVED}/metrics"
 
 _KEPT_S: Final = 30 * 86_400.0
 _SWEEP_S: Final = 60.0
+_BUSY_S: Final = 1.0
+"""For how long another process may keep the file of locks: all that passes waits for it meanwhile; then it is a 503."""
 _STREAMS: Final = 2000
 _STREAM_S: Final = 3600.0
 _MAX_WAIT_S: Final = 300.0
@@ -203,7 +206,11 @@ class _Locks:
     ) -> None:
         """Raises StoreError or UsersFileError in plain words."""
         self.store = store = SqliteStore(
-            path, clock=clock, durability=settings.durability, observe=self._note_store_work
+            path,
+            clock=clock,
+            durability=settings.durability,
+            busy_limit_s=_BUSY_S,
+            observe=self._note_store_work,
         )
         self.metrics = metrics = Metrics(store, meeting, failures=get_args(Failure))
         service = LockService(store, etag_of=_no_etag, timeouts=TimeoutPolicy())
@@ -301,13 +308,14 @@ class Guard:
                 scope = Scope(prefixes, reads=reads)
                 return ServerGate(server, scope, rules, links=_links(settings), token=settings.token)
 
-            own = Relay(pool=server, rules=rules, gate=None, answer_s=_MAX_WAIT_S + settings.answer_s)
+            as_sent = replace(rules, host=b"")  # --upstream-host is the application's name, not the server's
+            own = Relay(pool=server, rules=as_sent, gate=None, answer_s=_MAX_WAIT_S + settings.answer_s)
             explains: Relay | None = own
             gate = gate_of(settings.prefixes, reads=False)
         else:
 
             def gate_of(prefixes: tuple[ResourcePath, ...], *, reads: bool) -> Gate:
-                return FaceGate(locks.face, Scope(prefixes, reads=reads), rules)
+                return FaceGate(locks.face, Scope(prefixes, reads=reads), rules, has_users=locks.has_users)
 
             own, explains = locks.face, None
             gate = gate_of(settings.prefixes, reads=locks.has_users)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import socket
+import sqlite3
 import ssl
 import threading
 from collections.abc import Iterator
@@ -290,6 +291,22 @@ def test_a_guard_without_users_answers_to_its_own_names_alone(guard, guarding, a
         assert client.answer().status == 200
 
 
+def test_a_file_of_locks_that_another_process_keeps_busy_is_soon_a_503(guarding, application, tmp_path: Path):
+    """All that passes waits for it meanwhile."""
+    guard = guarding(application, locks=tmp_path / "busy.db")
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other,
+        httpx.Client(base_url=guard.url, timeout=8) as client,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        refused = client.post("/api/locks", json={"resource": RESOURCE, "ttl": 60})
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert client.get("/").text == "from app"
+        other.execute("ROLLBACK")
+        locked(client)
+
+
 class TestUsers:
     """People log in at the guard."""
 
@@ -320,6 +337,16 @@ class TestUsers:
             assert answer.status_code == status
         assert httpx.get(guard.url, auth=("ada", "wrong"), timeout=30).status_code == 401
         assert [line for line, _ in application.seen] == [f"OPTIONS {RESOURCE}"]
+
+    def test_prefixes_narrow_what_is_locked_and_not_who_gets_by(self, guarding, application):
+        person = UserRecord("ada", Passwords().hash("ada-secret"), (Grant(Role.WRITER),))
+        guard = guarding(application, users=(person,), prefixes=(ResourcePath("/orders"),))
+        for method, status in (("GET", 401), ("DELETE", 401), ("OPTIONS", 200)):
+            answer = httpx.request(method, f"{guard.url}/secret", timeout=30)
+            assert answer.status_code == status
+            assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+        assert httpx.delete(f"{guard.url}/secret", auth=("ada", "ada-secret"), timeout=30).text == "from app"
+        assert [line for line, _ in application.seen] == ["OPTIONS /secret", "DELETE /secret"]
 
 
 class TestUserField:
@@ -389,6 +416,15 @@ class TestServer:
                 bob.send(b"cd")
                 assert bob.answer().status == 423
         assert application.seen == []
+
+    def test_the_applications_host_is_not_told_to_the_server(self, guarding, application, tmp_path):
+        folder = tmp_path / "served"
+        folder.mkdir()
+        with serving(folder, users=None) as server:
+            guard = guarding(application, server=Upstream.parse(server.url), upstream_host="app.internal")
+            with httpx.Client(base_url=guard.url, timeout=30) as client:
+                locked(client)
+                assert client.put(RESOURCE, content=b"x").status_code == 423
 
     @pytest.mark.parametrize("answer", [None, "200 OK", "302 Found", "500 Oops"])
     def test_where_it_cannot_be_asked_nothing_is_changed(self, guarding, application, answer):

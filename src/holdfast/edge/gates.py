@@ -23,6 +23,7 @@ __all__ = ["CHECK", "FaceGate", "Gate", "NamedGate", "Scope", "ServerGate"]
 logger = logging.getLogger("holdfast.guard")
 
 CHECK: Final = "/api/check"
+_SESSION: Final = "/api/session"
 
 _PASSED: Final = (b"if", b"lock-token", b"destination", b"accept", b"user-agent", b"host")
 _WHO: Final = (b"authorization", b"cookie", b"origin", b"sec-fetch-site")
@@ -63,32 +64,33 @@ class Scope:
 
 
 class FaceGate:
-    """Asks a face of this process, on the loop's thread: the check is brief."""
+    """Asks a face of this process, on the loop's thread: the check is brief.
 
-    def __init__(self, face: Face, scope: Scope, rules: ForwardingRules) -> None:
-        """`face` answers GET /api/check."""
+    With `has_users` whoever is not known is refused everywhere, also where no locks are asked about; OPTIONS alone passes, since
+    browsers send it without credentials.
+    """
+
+    def __init__(self, face: Face, scope: Scope, rules: ForwardingRules, *, has_users: bool = False) -> None:
+        """`face` answers GET /api/check, and GET /api/session to who is not known."""
         self._face = face
         self._scope = scope
         self._rules = rules
+        self._has_users = has_users
 
     async def ask(self, head: Request) -> Response | None:
         """See Gate."""
-        if not self._scope.covers(head):
-            return None
+        if self._scope.covers(head):
+            answer = self._question(head, CHECK)
+            return None if answer.status == 204 else answer
+        if self._has_users and head.principal is None and head.method != "OPTIONS":
+            return self._question(head, _SESSION)
+        return None
+
+    def _question(self, head: Request, target: str) -> Response:
         known = head.headers.fields
         fields = [(name, known[name]) for name in (*_PASSED, *_WHO) if name in known]
-        question = Request(
-            "GET",
-            CHECK,
-            Headers([*fields, *_forwarded(head, self._rules)]),
-            head.principal,
-            b"",
-            "",
-            head.scheme,
-            head.client,
-        )
-        answer = self._face(question)
-        return None if answer.status == 204 else answer
+        headers = Headers([*fields, *_forwarded(head, self._rules)])
+        return self._face(Request("GET", target, headers, head.principal, b"", "", head.scheme, head.client))
 
 
 class ServerGate:
