@@ -8,10 +8,11 @@ two systems give the same password (RFC 7617 section 2, RFC 8265 section 4.2).
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import argon2
-from argon2.exceptions import InvalidHashError, VerificationError
+if TYPE_CHECKING:
+    import argon2
+
 
 __all__ = [
     "MAX_NAME_CHARACTERS",
@@ -78,9 +79,11 @@ def check_password(password: str) -> str:
 class Passwords:
     """Hashes and checks. The default cost is the second recommendation of RFC 9106 section 4: 64 MiB, 3 passes."""
 
-    def __init__(self, cost: argon2.Parameters = argon2.profiles.RFC_9106_LOW_MEMORY) -> None:
+    def __init__(self, cost: argon2.Parameters | None = None) -> None:
         """Hash at `cost`; existing hashes are checked at the cost that they were made with."""
-        self._hasher = argon2.PasswordHasher.from_parameters(cost)
+        import argon2
+
+        self._hasher = argon2.PasswordHasher.from_parameters(cost or argon2.profiles.RFC_9106_LOW_MEMORY)
 
     def hash(self, password: str) -> str:
         """A new salted Argon2id hash, as text. Raises UnusablePasswordError."""
@@ -88,6 +91,8 @@ class Passwords:
 
     def matches(self, password_hash: str, password: str) -> bool:
         """True for the password that the hash was made of. Takes the time of a hash whether true or not."""
+        from argon2.exceptions import InvalidHashError, VerificationError
+
         try:
             return self._hasher.verify(password_hash, unicodedata.normalize("NFC", password))
         except (VerificationError, InvalidHashError):

@@ -21,14 +21,16 @@ from cyclopts import Parameter
 from holdfast.access.passwords import UnusableNameError, check_name
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text, parse_span, parse_until
-from holdfast.cli.remote_locks import IN_THE_WAY, NOT_LOCKED, LockWish, TokenFlag, break_, lock_url, unlock_url
 from holdfast.cli.spans import parse_seconds
 from holdfast.cli.standing import (
+    IN_THE_WAY,
+    NOT_LOCKED,
     FolderArgument,
     JsonFlag,
     ShownLock,
     Standing,
     StateFlag,
+    TokenFlag,
     as_json,
     describe_lock,
     opened,
@@ -129,6 +131,8 @@ def lock(
         holdfast lock --wait 10m --for 1h https://dav.example.org/team/plan.odt
     """
     if is_url(path):
+        from holdfast.cli.remote_locks import LockWish, lock_url
+
         _refuse_flags({"DIR": folder is not None, "--state": state is not None}, "a path of a served folder")
         wish = LockWish(
             ttl=_seconds(until, span),
@@ -208,6 +212,8 @@ def unlock(
     """
     reason = (reason or "").strip()
     if is_url(path):
+        from holdfast.cli.remote_locks import break_, unlock_url
+
         _refuse_flags({"DIR": folder is not None, "--state": state is not None}, "a path of a served folder")
         if force:
             return break_(path, reason=reason, user=user, json=json)

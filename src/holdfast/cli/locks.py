@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from holdfast.cli.credentials import UserFlag, is_url
 from holdfast.cli.instants import local_text
-from holdfast.cli.remote_locks import list_url, watch_url
 from holdfast.cli.standing import JsonFlag, StateFlag, aligned, as_json, opened, parse_path, whole_second
 from holdfast.cli.terminal import CommandError, escape, say
 from holdfast.core.model import Depth, Lock, LockScope
@@ -54,6 +53,8 @@ def locks(
         holdfast locks --watch http://127.0.0.1:4230/
     """
     if folder is not None and is_url(folder):
+        from holdfast.cli.remote_locks import list_url, watch_url
+
         if state is not None or under != "/":
             raise CommandError("--under and --state go with a served folder: a URL says itself what is asked for.")
         (watch_url if watch else list_url)(folder, user, json=json)

@@ -14,7 +14,7 @@ from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Un
 
 from holdfast import __version__
 from holdfast.cli.completion import completion_of
-from holdfast.cli.terminal import CommandError, warn
+from holdfast.cli.terminal import CommandError, say, warn
 
 __all__ = ["COMMANDS", "app", "app_for", "main"]
 
@@ -105,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["--version"]:  # the library would load rich for it
+        say(__version__)
+        return 0
     try:
         code = app_for(arguments)(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -20,7 +20,7 @@ from holdfast.cli.instants import local_text
 from holdfast.cli.remembered import Memory, TakenLock
 from holdfast.cli.remote import Remote, connected
 from holdfast.cli.spans import parse_seconds
-from holdfast.cli.standing import JsonFlag, as_json
+from holdfast.cli.standing import IN_THE_WAY, NOT_LOCKED, JsonFlag, TokenFlag, as_json
 from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.cli.wait import Progress, progress
 from holdfast.client.acquiring import Acquisition, Ask, BreakFirst, Mine, refresh_many, release
@@ -34,10 +34,7 @@ from holdfast.client.holding import Failed, Loss, Outcome, Refreshed
 from holdfast.client.lockviews import FoundLock
 
 __all__ = [
-    "IN_THE_WAY",
-    "NOT_LOCKED",
     "LockWish",
-    "TokenFlag",
     "break_",
     "list_url",
     "lock_url",
@@ -46,25 +43,11 @@ __all__ = [
     "watch_url",
 ]
 
-NOT_LOCKED: Final = 1
-"""The exit code where there was no such lock, or no more."""
-
-IN_THE_WAY: Final = 4
-"""The exit code where others' locks are in the way, and nothing was changed."""
-
 _USUAL_TTL_S: Final = 1800.0
 _WITHIN_S: Final = 10.0
 
 UrlArgument: TypeAlias = Annotated[
     str, Parameter(name="URL", help="What is locked: a URL of a WebDAV server, or of Holdfast.")
-]
-TokenFlag: TypeAlias = Annotated[
-    str | None,
-    Parameter(
-        env_var="HOLDFAST_LOCK_TOKEN",
-        show_env_var=False,
-        help="The lock's token, for a URL that was not locked by this command and account; or put it into HOLDFAST_LOCK_TOKEN.",
-    ),
 ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import msgspec
 from cyclopts import Parameter
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from holdfast.store.protocol import Store
 
 __all__ = [
+    "IN_THE_WAY",
+    "NOT_LOCKED",
     "FolderArgument",
     "JsonFlag",
     "ShownLock",
     "Standing",
     "StateFlag",
+    "TokenFlag",
     "aligned",
     "as_json",
     "describe_lock",
@@ -41,12 +44,26 @@ __all__ = [
     "whole_second",
 ]
 
+NOT_LOCKED: Final = 1
+"""The exit code where there was no such lock, or no more."""
+
+IN_THE_WAY: Final = 4
+"""The exit code where others' locks are in the way, and nothing was changed."""
+
 FolderArgument = Annotated[
     Path | None,
     Parameter(name="DIR", help="The served folder; default: the current folder."),
 ]
 StateFlag = Annotated[Path | None, Parameter(help="The state folder, where it is not .holdfast in DIR.")]
 JsonFlag = Annotated[bool, Parameter(help="Write JSON.", negative="", show_default=False)]
+TokenFlag: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        env_var="HOLDFAST_LOCK_TOKEN",
+        show_env_var=False,
+        help="The lock's token, for a URL that was not locked by this command and account; or put it into HOLDFAST_LOCK_TOKEN.",
+    ),
+]
 
 _PAGE: Final = 1000
 _LONGEST_TTL: Final = timedelta(days=36_600)
