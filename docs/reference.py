@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -70,6 +71,9 @@ def parameters(command: Callable[..., object]) -> Iterator[tuple[str, str]]:
     """Each flag or argument as typed, with its help."""
     hints = typing.get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
+        if is_dataclass(hints[parameter.name]):  # a group of flags
+            yield from parameters(hints[parameter.name])
+            continue
         (described,) = [extra for extra in hints[parameter.name].__metadata__ if isinstance(extra, Parameter)]
         names = tuple(described.name or ())
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:

@@ -93,6 +93,15 @@ def test_it_stops_with_a_request_under_way(start, application: Noting):
         assert code == 0
 
 
+def test_websockets_are_refused_and_other_protocols_let_through_by_flags(start, application: Noting):
+    asking = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    refusing = start("--upstream", application.url, "--refuse-upgrades")
+    assert httpx.get(refusing.url, headers=asking, timeout=30).status_code == 501
+    passing = start("--upstream", application.url, "--upgrade", "tus/1", "--idle", "60")
+    assert httpx.get(passing.url, headers=asking, timeout=30).text == "from app"
+    assert httpx.get(passing.url, headers={**asking, "Upgrade": "TUS/1"}, timeout=30).headers["connection"] == "close"
+
+
 def test_users_log_in(start, application: Noting):
     guard = start("--upstream", application.url, "--user", "ada:secret", "--user", "bob:hunter2:reader")
     assert "ada, bob" in guard.said
@@ -121,6 +130,11 @@ def test_users_log_in(start, application: Noting):
         (["--upstream", "http://a", "--locks", "missing/locks.db"], "does not exist"),
         (["--upstream", "http://a", "--upstream-host", "a b"], "is no host"),
         (["--upstream", "http://a", "--timeout", "0"], "--timeout must be"),
+        (["--upstream", "http://a", "--idle", "0"], "--idle must be"),
+        (["--upstream", "http://a", "--workers", "0"], "--workers must be"),
+        (["--upstream", "http://a", "--upgrade", "H2C"], "requests in it that no lock would stop"),
+        (["--upstream", "http://a", "--upgrade", "a b"], "is no protocol"),
+        (["--upstream", "http://a", "--upgrade", "tus", "--refuse-upgrades"], "not both"),
         (["--upstream", "http://a", "--tls-cert", "cert.pem"], "both a certificate and its key"),
         (["--upstream", "http://a", "--host", "0.0.0.0"], "Without users the guard listens on this machine only"),
     ],

@@ -511,9 +511,9 @@ def test_sigterm_ends_a_websocket_and_the_guard(tmp_path: Path, talking):
 
 
 @contextlib.contextmanager
-def guard_process(upstream: str, place: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def guard_process(upstream: str, place: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`holdfast guard` as a process, and its port."""
-    command = [sys.executable, "-m", "holdfast", "guard", "--upstream", upstream, "--port", "0"]
+    command = [sys.executable, "-m", "holdfast", "guard", "--upstream", upstream, "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=place) as process:
         try:
             assert process.stdout is not None
