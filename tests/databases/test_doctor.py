@@ -18,7 +18,15 @@ from holdfast.databases.doctor import sqlite as sqlite_doctor
 from holdfast.databases.immediate import begin_immediate
 from tests.databases.conftest import MakeEngine
 from tests.databases.servers import Database
-from tests.databases.sessions import eventually, mariadb_holder, postgres_holder, postgres_waiter, sqlite_holder
+from tests.databases.sessions import (
+    eventually,
+    mariadb_holder,
+    mysql_holder,
+    mysql_waiter,
+    postgres_holder,
+    postgres_waiter,
+    sqlite_holder,
+)
 
 pytestmark = pytest.mark.process
 
@@ -186,6 +194,62 @@ class TestMariaDb:
         assert told(found, "lock_wait_timeout is 86400 s") is Level.WARN
         assert told(found, "old: not InnoDB") is Level.WARN
         assert told(found, "is idle in a transaction") is Level.INFO
+
+
+@pytest.mark.tool("mysqld")
+class TestMySql:
+    @pytest.fixture(name="orders")
+    def make_orders(self, mysql_engine: Engine) -> Engine:
+        with mysql_engine.begin() as connection:
+            connection.execute(text("CREATE TABLE orders (id int PRIMARY KEY, n int)"))
+            connection.execute(text("CREATE TABLE old (id int) ENGINE=MyISAM"))
+            connection.execute(text("INSERT INTO orders VALUES (1, 0)"))
+        return mysql_engine
+
+    @pytest.mark.parametrize("driver", ["pymysql", "mysqlconnector"])
+    def test_settings_and_holders(self, mysql: Database, orders: Engine, engine_for: MakeEngine, driver: str):
+        with mysql_holder(mysql, "BEGIN", ROW):
+            asked = engine_for(mysql.mysql(driver))
+            found = eventually(lambda: one if (one := examine(asked)).holders else None)
+        assert found is not None
+        assert found.version.startswith("MySQL ")
+        assert in_force(found)["innodb_lock_wait_timeout"] == "50"
+        assert in_force(found)["autocommit"] == "ON"
+        assert in_force(found)["transaction_isolation"] == "REPEATABLE-READ"
+        assert told(found, "innodb_rollback_on_timeout is OFF") is Level.WARN
+        assert told(found, "lock_wait_timeout is 31536000 s") is Level.WARN
+        assert told(found, "old: not InnoDB") is Level.WARN
+        assert told(found, "keeps its locks that long") is Level.INFO
+        assert told(found, "is idle in a transaction") is Level.INFO
+        assert "metadata_lock_info" not in str(found.findings)
+        assert "performance_schema" not in str(found.findings)
+
+    def test_who_keeps_others_waiting_is_the_first_thing_told(self, mysql: Database, orders: Engine):
+        with mysql_holder(mysql, "BEGIN", "SELECT * FROM orders"), mysql_waiter(mysql, "DROP TABLE orders"):
+            found = eventually(lambda: one if (one := examine(orders)).worst is Level.BAD else None)
+        assert found is not None
+        first = found.findings[0]
+        assert f"holds {mysql.name}.orders: 1 session waits for it" in first.sentence
+        assert f"holdfast db kill URL {found.holders[0].id}" in first.advice
+
+    def test_what_is_set_is_not_advised(self, mysql: Database, orders: Engine):
+        with orders.begin() as connection:
+            before = connection.execute(text("SELECT @@global.innodb_deadlock_detect, @@global.autocommit")).one()
+            connection.execute(text("SET GLOBAL innodb_deadlock_detect = OFF, autocommit = OFF"))
+            connection.execute(text("SET GLOBAL innodb_print_all_deadlocks = ON, wait_timeout = 600"))
+        try:
+            found = examine(orders)
+        finally:
+            with orders.begin() as connection:
+                connection.execute(text("SET GLOBAL innodb_print_all_deadlocks = OFF, wait_timeout = 28800"))
+                connection.execute(
+                    text("SET GLOBAL innodb_deadlock_detect = :detect, autocommit = :autocommit"),
+                    {"detect": before[0], "autocommit": before[1]},
+                )
+        assert told(found, "innodb_deadlock_detect is OFF") is Level.WARN
+        assert told(found, "autocommit is OFF") is Level.WARN
+        assert "innodb_print_all_deadlocks" not in str(found.findings)
+        assert "wait_timeout is 600" not in str(found.findings)
 
 
 def test_an_engine_of_a_url_needs_no_table_of_ours(postgres: Database):

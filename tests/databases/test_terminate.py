@@ -18,11 +18,14 @@ from sqlalchemy import Engine, text
 from holdfast.databases.holders import Holder
 from holdfast.databases.terminating import TerminationError, terminate
 from holdfast.databases.who import who
+from tests.databases.conftest import MakeEngine
 from tests.databases.servers import Database
 from tests.databases.sessions import (
     eventually,
     mariadb_holder,
     mariadb_waiter,
+    mysql_holder,
+    mysql_waiter,
     postgres_holder,
     postgres_waiter,
     sqlite_holder,
@@ -41,6 +44,11 @@ def make_postgres_orders(postgres_engine: Engine) -> Engine:
 @pytest.fixture(name="mariadb_orders")
 def make_mariadb_orders(mariadb_engine: Engine) -> Engine:
     return with_orders(mariadb_engine)
+
+
+@pytest.fixture(name="mysql_orders")
+def make_mysql_orders(mysql_engine: Engine) -> Engine:
+    return with_orders(mysql_engine)
 
 
 def with_orders(engine: Engine) -> Engine:
@@ -152,6 +160,66 @@ class TestMariaDb:
             ):
                 assert not terminate(other, reason="test", engine=mariadb_orders)
             assert len(eventually(lambda: who(mariadb_orders))) == 1
+
+
+@pytest.mark.tool("mysqld")
+class TestMySql:
+    @pytest.mark.parametrize("driver", ["pymysql", "mysqlconnector"])
+    def test_who_waits_goes_on(self, mysql_orders: Engine, mysql: Database, engine_for: MakeEngine, driver: str):
+        asked = engine_for(mysql.mysql(driver))
+        with mysql_holder(mysql, "BEGIN", ROW), mysql_waiter(mysql, ROW) as waiter:
+            [holder] = eventually(lambda: who(asked, waiter=waiter.number))
+            assert terminate(holder, reason="test", engine=asked)
+            waiter.thread.join(20)
+            assert waiter.outcome is None
+            assert not terminate(holder, reason="test", engine=asked)
+
+    @pytest.mark.parametrize(
+        "taken", ["LOCK TABLES orders WRITE", "SELECT GET_LOCK('nightly', 0)", "FLUSH TABLES WITH READ LOCK"]
+    )
+    def test_a_lock_that_outlives_its_transaction_ends_with_its_session(
+        self, mysql_orders: Engine, mysql: Database, taken: str
+    ):
+        with mysql_holder(mysql, taken):
+            assert terminate(only_holder(mysql_orders), reason="test", engine=mysql_orders)
+            assert who(mysql_orders) == []
+
+    def test_another_transaction_of_that_session_is_left_alone(self, mysql_orders: Engine, mysql: Database):
+        with mysql_holder(mysql, "BEGIN", ROW):
+            holder = only_holder(mysql_orders)
+            assert holder.since is not None
+            for other in (
+                msgspec.structs.replace(holder, since=holder.since - timedelta(seconds=1)),
+                msgspec.structs.replace(holder, user="ada"),
+            ):
+                assert not terminate(other, reason="test", engine=mysql_orders)
+            assert len(eventually(lambda: who(mysql_orders))) == 1
+
+    def test_who_may_not_is_told_so(self, mysql_orders: Engine, mysql: Database):
+        with mysql_orders.begin() as connection:
+            for statement in (
+                "DROP USER IF EXISTS clerk@localhost",
+                "CREATE USER clerk@localhost",
+                "GRANT PROCESS ON *.* TO clerk@localhost",
+                "GRANT SELECT ON performance_schema.* TO clerk@localhost",
+            ):
+                connection.execute(text(statement))
+        with mysql_holder(mysql, "BEGIN", ROW):
+            holder = only_holder(mysql_orders)
+            clerk = mysql.mysql().set(username="clerk", database="performance_schema")
+            with pytest.raises(TerminationError, match=f"not owner of thread {holder.pid}"):
+                terminate(holder, reason="test", engine=clerk)
+            assert len(eventually(lambda: who(mysql_orders))) == 1
+
+    def test_a_prepared_transaction_is_ended_by_its_name_alone(self, mysql_orders: Engine, mysql: Database):
+        try:
+            with mysql_holder(mysql, "XA START 'left'", ROW, "XA END 'left'", "XA PREPARE 'left'"):
+                holder = only_holder(mysql_orders)
+                with pytest.raises(TerminationError, match="XA RECOVER"):
+                    terminate(holder, reason="test", engine=mysql_orders)
+        finally:
+            with mysql_orders.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("XA ROLLBACK 'left'"))
 
 
 class TestProcesses:

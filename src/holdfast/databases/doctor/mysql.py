@@ -95,6 +95,13 @@ def _of_variables(values: Mapping[str, str]) -> Iterator[Finding]:
             "idle_transaction_timeout is 0: a program that forgets to commit keeps its locks until wait_timeout.",
             "SET GLOBAL idle_transaction_timeout = 60",
         )
+    if "idle_transaction_timeout" not in values and _seconds(values, "wait_timeout") >= _PATIENT_TABLE_S:
+        yield Finding(
+            Level.INFO,
+            f"wait_timeout is {values['wait_timeout']} s: a program that forgets to commit keeps its locks that long, for MySQL has no"
+            " limit of its own for transactions that are idle.",
+            "SET GLOBAL wait_timeout = 600, where the programs' pools connect anew (SQLAlchemy's pool_pre_ping).",
+        )
     if values.get("innodb_print_all_deadlocks") == "OFF":
         yield Finding(
             Level.INFO,
@@ -110,6 +117,12 @@ def _of_server(connection: Connection, *, is_maria: bool) -> Iterator[Finding]:
             Level.WARN,
             f"{', '.join(tables)}: not InnoDB, so every write locks the whole table.",
             "ALTER TABLE ... ENGINE = InnoDB",
+        )
+    if not is_maria and not mysql.tells_performance(connection):
+        yield Finding(
+            Level.WARN,
+            "performance_schema is OFF, or this MySQL is older than 8.0.22: it does not tell who waits for whom.",
+            "Set performance_schema = ON in the server's configuration, and start it anew.",
         )
     if is_maria and not mysql.tells_table_locks(connection):
         yield Finding(
