@@ -484,6 +484,24 @@ def test_a_task_that_is_cancelled_leaves_the_line(url: str, again: bool):
     asynchronous(url, program)
 
 
+def test_a_task_that_is_cancelled_while_it_releases_has_released(url: str):
+    async def program(locks: AsyncLockTable) -> None:
+        async def hold() -> None:
+            async with locks.hold("/a", "ada"):
+                held.set()
+
+        held = asyncio.Event()
+        holding = asyncio.create_task(hold())
+        await held.wait()
+        await asyncio.sleep(0)
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+        assert (await locks.acquire("/a", "bob", wait=PATIENCE_S)).principal == "bob"
+
+    asynchronous(url, program)
+
+
 def test_a_database_without_the_table_is_told_asynchronously_too(url: str):
     async def program(locks: AsyncLockTable) -> None:
         async with locks.engine.begin() as connection:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import Final, Self, TypeVar, Unpack
 
@@ -256,7 +256,7 @@ class AsyncLockTable(LockDecisions):
         super().__init__(where if isinstance(where, MetaData) else MetaData(), name, timeouts, now)
         self._deadline = deadline
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         if not isinstance(where, MetaData):
             self.bind(where)
 
@@ -288,7 +288,7 @@ class AsyncLockTable(LockDecisions):
                 step = following(steps, await self._take(asked, step))
         except BaseException as error:
             if asked.may_have_place or not isinstance(error, Exception):
-                await self._leave(asked)
+                await self._through(self._leave(asked))
             raise
         return self.outcome(asked)
 
@@ -340,15 +340,15 @@ class AsyncLockTable(LockDecisions):
     async def hold(
         self, resource: str | ResourcePath, holder: str, *, wait: float = 0.0, **wish: Unpack[LockWish]
     ) -> AsyncGenerator[Lock]:
-        """As LockTable.hold."""
+        """As LockTable.hold. A task that is cancelled releases the lock, also where it is cancelled while it does so."""
         lock = await self.acquire(resource, holder, wait=wait, **wish)
         try:
             yield lock
         except BaseException:
             with _ignoring_loss():
-                await self.release(lock)
+                await self._through(self.release(lock))
             raise
-        await self.release(lock)
+        await self._through(self.release(lock))
 
     async def _take(self, asked: Asking, step: Step | float) -> Look:
         if not isinstance(step, Step):
@@ -361,16 +361,15 @@ class AsyncLockTable(LockDecisions):
             return Look.REFUSED
 
     async def _leave(self, asked: Asking) -> None:
-        """Go on with it even where this task is cancelled once more meanwhile."""
+        with suppress(Exception):  # what has ended the wait is what the caller is to learn
+            await self._run(asked.leave, min(self._deadline, _LEAVING_S))
 
-        async def leave() -> None:
-            with suppress(Exception):
-                await self._run(asked.leave, min(self._deadline, _LEAVING_S))
-
-        leaving = asyncio.create_task(leave())
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-        await asyncio.shield(leaving)
+    async def _through(self, work: Coroutine[object, object, None]) -> None:
+        """Wait for its end; where this task is cancelled meanwhile, it goes on all the same."""
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        await asyncio.shield(task)
 
     async def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
         return await self._on(_bound(self._engines)[0], work, self._deadline if deadline is None else deadline)
