@@ -230,7 +230,7 @@ class PeopleFlags:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             msg = (
                 "With --server and --user-header the guard asks for others, which takes an administrator's API token: "
-                "put it into HOLDFAST_TOKEN (`holdfast tokens add` makes one)."
+                "put it into HOLDFAST_TOKEN (`holdfast tokens create` makes one)."
             )
             raise CommandError(msg)
         return token
