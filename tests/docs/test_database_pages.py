@@ -41,4 +41,4 @@ def test_each_example_of_the_lock_table_runs(
     run(ROOT / "docs" / "lock-table.md")
     said = capsys.readouterr().out.split("\n")
     assert said[0].startswith("ada has locked /orders/42 since ")
-    assert said[1:] == ["1", "1", ""]
+    assert said[1:] == ["1 1", "1", "1", ""]
