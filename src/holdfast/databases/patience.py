@@ -128,6 +128,8 @@ class Patience:
             msg = "there is one attempt at least"
             raise ValueError(msg)
         self.attempts = 0
+        self.is_committed = False
+        """True once the COMMIT of what was tried is through: to do it again would do it twice."""
         self._began_at = self.clock()
         self._asked_at: float | None = None
         self._holders: tuple[Holder, ...] = ()
@@ -154,6 +156,9 @@ class Patience:
             return None
         if not found.is_retryable:
             error.add_note(f"{found}; waiting cannot help")
+            return None
+        if self.is_committed:
+            error.add_note(f"{found}; this came after the COMMIT, so nothing was done again")
             return None
         return found if whole or found.retry in _INSIDE else None
 

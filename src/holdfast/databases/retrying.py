@@ -198,7 +198,10 @@ class Attempt(Generic[G]):
             try:
                 self._opened.__exit__(None, None, None)
             except Exception as refused:
-                raise self._patience.given_up(refused) from refused
+                told = self._patience.given_up(refused)
+                if told is refused:
+                    raise
+                raise told from refused
             return False
         if self._opened.__exit__(kind, error, traceback):
             return True
@@ -246,7 +249,10 @@ class AsyncAttempt(Generic[G]):
             try:
                 await self._opened.__aexit__(None, None, None)
             except Exception as refused:
-                raise self._patience.given_up(refused) from refused
+                told = self._patience.given_up(refused)
+                if told is refused:
+                    raise
+                raise told from refused
             return False
         if await self._opened.__aexit__(kind, error, traceback):
             return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine
@@ -14,7 +15,7 @@ from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from holdfast.databases.limits import at_work, follow
+from holdfast.databases.limits import at_work, follow, heeding
 from holdfast.databases.patience import Patience
 from holdfast.databases.watching import watch
 
@@ -40,12 +41,16 @@ class Unit:
         source = self._source
         with at_work(patience):
             if isinstance(source, Session | Connection):
-                with source.begin() if self.whole else source.begin_nested():
+                if not self.whole:
+                    with source.begin_nested():
+                        yield source
+                    return
+                with heeding(source, patience), source.begin():
                     yield source
                 return
             # What is returned to the caller outlives this session, so it must not want to be read again.
-            session = Session(source, expire_on_commit=False) if isinstance(source, Engine) else source()
-            with session, session.begin():
+            made = partial(Session, source) if isinstance(source, Engine) else source
+            with made(expire_on_commit=False) as session, heeding(session, patience), session.begin():
                 yield session
 
 
@@ -67,12 +72,24 @@ class AsyncUnit:
         source = self._source
         with at_work(patience):
             if isinstance(source, AsyncSession | AsyncConnection):
-                async with source.begin() if self.whole else source.begin_nested():
-                    yield source
+                if not self.whole:
+                    async with source.begin_nested():
+                        yield source
+                    return
+                with heeding(_plain(source), patience):
+                    async with source.begin():
+                        yield source
                 return
-            session = AsyncSession(source, expire_on_commit=False) if isinstance(source, AsyncEngine) else source()
-            async with session, session.begin():
-                yield session
+            made = partial(AsyncSession, source) if isinstance(source, AsyncEngine) else source
+            async with made(expire_on_commit=False) as session:
+                with heeding(session.sync_session, patience):
+                    async with session.begin():
+                        yield session
+
+
+def _plain(source: AsyncSession | AsyncConnection) -> Session | Connection:
+    """Raises what SQLAlchemy does for a connection that was not started."""
+    return source.sync_session if isinstance(source, AsyncSession) else source._proxied
 
 
 def _attend(engine: Engine | None, *, is_watched: bool) -> None:
