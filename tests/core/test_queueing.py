@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.conflicts import conflicting_locks
 from holdfast.core.model import Depth, Face, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
-from holdfast.core.queueing import ahead_of, asks_conflict, decide_turns, first_ahead_of, waiting
+from holdfast.core.queueing import (
+    ahead_of,
+    asks_conflict,
+    decide_turns,
+    first_ahead_of,
+    lengths_of,
+    standing_of,
+    waiting,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 X, S = LockScope.EXCLUSIVE, LockScope.SHARED
@@ -127,3 +136,25 @@ def test_conflict_is_mutual(one, other):
     assert asks_conflict(first, second.root, second.scope, second.depth) == asks_conflict(
         second, first.root, first.scope, first.depth
     )
+
+
+def test_a_standing_counts_those_with_whom_a_request_conflicts_and_its_own_place_among_them():
+    line = [waiter(1), waiter(2, "/ab"), waiter(3, scope=S), waiter(4), waiter(5)]
+    found = standing_of(line, ResourcePath("/a"), X, Depth.ZERO, place=line[3], lengths={"l": 4})
+    assert (found.first, found.length, found.position, found.lengths) == (line[0], 4, 3, {"l": 4})
+    reader = standing_of(line, ResourcePath("/a"), S, Depth.ZERO, place=None, lengths={})
+    assert (reader.first, reader.length, reader.position) == (line[0], 3, None)
+    nobody = standing_of(line, ResourcePath("/"), X, Depth.ZERO, place=None, lengths={})
+    assert (nobody.first, nobody.length) == (None, 0)
+
+
+def test_the_line_for_locks_of_one_root_and_depth_is_read_once():
+    read: list[tuple[str, Depth]] = []
+
+    def line_of(root: ResourcePath, depth: Depth) -> list[Waiter]:
+        read.append((root.text, depth))
+        return [waiter(1), waiter(2, scope=S), waiter(3, "/ab")]
+
+    locks = [msgspec.structs.replace(lock(scope=S), id="one"), msgspec.structs.replace(lock(), id="two"), lock("/")]
+    assert lengths_of(locks, line_of) == {"one": 1, "two": 2}
+    assert read == [("/a", Depth.ZERO), ("/", Depth.ZERO)]
