@@ -10,9 +10,7 @@ client to change its request first.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -135,7 +133,7 @@ def _contending(holder: Holder, path: ResourcePath, now: datetime, waited: float
     since = holder.since
     if since is None:
         since = now - timedelta(seconds=waited if holder.held_s is None else holder.held_s)
-    program = _program_of(holder)
+    program = holder.program_name
     number = "another connection" if holder.pid is None else f"process {holder.pid}"
     # An account of the database is a name of the application's; one of this machine is nobody's business who comes over the web.
     name = number if holder.dialect is Dialect.SQLITE else holder.user or program or number
@@ -152,21 +150,6 @@ def _contending(holder: Holder, path: ResourcePath, now: datetime, waited: float
         expires_at=None,
         url="",
     )
-
-
-def _program_of(holder: Holder) -> str:
-    """What it calls itself; of a process of this machine the program's bare name, for a command line may have passwords in it.
-
-    >>> _program_of(Holder(dialect=Dialect.SQLITE, doing="is writing", program="/usr/bin/python3 app.py --password=hunter2"))
-    'python3'
-    """
-    if holder.dialect is not Dialect.SQLITE:
-        return holder.program
-    try:
-        words = shlex.split(holder.program)
-    except ValueError:  # it was cut off within quotes
-        words = holder.program.split()
-    return os.path.basename(words[0].strip("[]:")) if words else ""
 
 
 def refused_answer(refused: Refused, resource: ResourcePath, condition: Condition, now: datetime) -> LockedAnswer:

@@ -6,6 +6,9 @@ Owns: that value, its line for a log, and the errors of asking. Must not know: h
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import shlex
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +20,25 @@ from holdfast.wire.sentences import clean
 __all__ = ["Holder", "MissingDriverError", "UnreachableDatabaseError", "WhoError", "rank", "span_text"]
 
 _LONGEST_STATEMENT: Final = 160
+_SCRIPT: Final = re.compile(r"[^-=].*\.(py|pyz|rb|js|mjs|ts|pl|php|sh|jar)", re.ASCII)
+_COMMENT: Final = re.compile(r"/\*.*?(?:\*/|$)|--[^\n]*|#[^\n]*", re.DOTALL)
+_LITERAL: Final = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*(?:'|$)|(?<![\w.])"(?:[^"\\]|\\.)*(?:"|$)|\$(\w*)\$.*?(?:\$\1\$|$)""", re.DOTALL
+)
+_TABLE: Final = r"(?P<table>[\w$.`]+)"
+_KINDS: Final = (
+    re.compile(rf"(?P<kind>UPDATE)\s+(?:(?:LOW_PRIORITY|IGNORE|ONLY|OR\s+\w+)\s+)*{_TABLE}", re.IGNORECASE),
+    re.compile(
+        rf"(?P<kind>INSERT|REPLACE|MERGE)\s+(?:(?:LOW_PRIORITY|DELAYED|IGNORE|OR\s+\w+)\s+)*INTO\s+{_TABLE}",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"(?P<kind>DELETE)\s+(?:\w+\s+)*?FROM\s+(?:ONLY\s+)?{_TABLE}", re.IGNORECASE),
+    re.compile(
+        rf"(?P<kind>(?:ALTER|CREATE|DROP|LOCK|TRUNCATE)\s+TABLES?)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+|ONLY\s+)*{_TABLE}",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"(?P<kind>SELECT)\b.*?\bFROM\s+{_TABLE}", re.IGNORECASE | re.DOTALL),
+)
 
 
 class WhoError(Exception):
@@ -91,8 +113,38 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         who = ", ".join(word for word in (clean(self.user), clean(self.program), host) if word)
         return f"{number} ({who})" if who else number
 
+    @property
+    def program_name(self) -> str:
+        """What it calls itself; of a process of this machine the program's bare name, for a command line may have passwords in it.
+
+        >>> Holder(dialect=Dialect.SQLITE, doing="is writing", program="/usr/bin/python3 app.py --password=hunter2").program_name
+        'python3'
+        """
+        return os.path.basename(self._words()[0].strip("[]:")) if self._words() else self.program
+
+    @property
+    def brief(self) -> str:
+        """Its line for a log or a message, which more people read than may see its data: without what stands in its statement or its
+        command line but the kind of statement, the table, and the script.
+
+        >>> print(Holder(dialect=Dialect.MYSQL, pid=7, doing="is idle", statement="UPDATE usr SET pw = 'hunter2'").brief)
+        7: is idle; last statement: UPDATE usr ...
+        """
+        script = [os.path.basename(word) for word in self._words()[1:2] if _SCRIPT.fullmatch(word)]
+        program = " ".join([self.program_name, *script])
+        return str(msgspec.structs.replace(self, program=program, statement=_kind_of(self.statement)))
+
+    def _words(self) -> list[str]:
+        """Of the command line, where `program` is one."""
+        if self.dialect is not Dialect.SQLITE:
+            return []
+        try:
+            return shlex.split(self.program)
+        except ValueError:  # it was cut off within quotes
+            return self.program.split()
+
     def __str__(self) -> str:
-        """One line for a log or a terminal."""
+        """One line for whoever may see all of it, statement and command line included; `brief` is for logs."""
         parts = [f"{self.name}: {self.doing}"]
         if self.held_s is not None:
             parts.append(f", for {span_text(self.held_s)}")
@@ -114,6 +166,21 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     def _bracketed(self) -> str:
         return f"({self.mode})" if self.mode and self.resource else self.mode
+
+
+def _kind_of(statement: str) -> str:
+    """What kind of statement it is, and of which table, without anything else that stands in it.
+
+    >>> _kind_of("SELECT 'FROM hunter2', n FROM orders WHERE id = 4"), _kind_of("SET PASSWORD = 'hunter2'"), _kind_of("")
+    ('SELECT orders ...', 'SET ...', '')
+    """
+    plain = _LITERAL.sub("''", _COMMENT.sub(" ", statement)).strip()
+    for kind in _KINDS:
+        found = kind.match(plain)
+        if found is not None:
+            return f"{' '.join(found['kind'].split())} {found['table']} ..."
+    first = re.match(r"[A-Za-z]+", plain)
+    return f"{first[0]} ..." if first else ""
 
 
 def _instant_text(instant: datetime) -> str:

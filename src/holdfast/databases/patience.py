@@ -38,7 +38,7 @@ _INSIDE: Final = frozenset({RetryUnit.STATEMENT, RetryUnit.SAVEPOINT})
 class DatabaseLockedError(Exception):
     """The database was still locked when the deadline was over, or no attempt was left; the last refusal is the `__cause__`.
 
-    `locked` is what it said, `holders` are those who were seen to hold it, `waited` are the seconds since the first attempt began,
+    `locked` is what it said, `holders` are those who were seen to hold it (with their statements, which its text leaves out), `waited` are the seconds since the first attempt began,
     `attempts` how often it was tried.
     """
 
@@ -49,7 +49,7 @@ class DatabaseLockedError(Exception):
         tried = f"after {waited:.1f} s and {attempts} attempt{'' if attempts == 1 else 's'}"
         text = f"The database is still locked {tried}: {locked.sentence} ({locked.name}, {locked.code})."
         if holders:
-            text += f" Held by {'; '.join(str(holder) for holder in sorted(holders, key=rank)[:3])}."
+            text += f" Held by {'; '.join(holder.brief for holder in sorted(holders, key=rank)[:3])}."
         super().__init__(text)
         self.locked = locked
         self.holders = holders
@@ -214,7 +214,7 @@ class Patience:
             delay,
             retry.attempts,
             retry.left,
-            f"; held by {min(retry.holders, key=rank)}" if retry.holders else "",
+            f"; held by {min(retry.holders, key=rank).brief}" if retry.holders else "",
         )
         return retry
 

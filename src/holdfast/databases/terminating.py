@@ -87,7 +87,7 @@ def _check(holder: Holder, reason: str, engine: Target) -> None:
 
 def _told(holder: Holder, reason: str, *, was_ended: bool) -> bool:
     if was_ended:
-        _log.warning("ended by force: %s; reason: %s", holder, reason)
+        _log.warning("ended by force: %s; reason: %s", holder.brief, reason)
     return was_ended
 
 
