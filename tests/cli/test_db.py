@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -124,16 +125,75 @@ class TestSqlite:
         for words, said in (
             (["nosuch.db"], "There is no nosuch.db."),
             (["sqlite:///nosuch.db"], "nosuch.db cannot be looked at: No such file or directory"),
-            (["oracle://x/y"], "Who holds a oracle database cannot be told here"),
+            (["oracle://x/y"], "and not of oracle"),
             (["postgresql://db:port/shop"], "is no URL of a database"),
+            ([tmp_path], "is a folder"),
+            (["mysql://ada@127.0.0.1:1/shop?nosuch=1"], "unexpected keyword argument 'nosuch'"),
         ):
             done = run("db", "who", *words)
             assert done.returncode == 2, done
             assert said in done.stderr, done
+            assert "Traceback" not in done.stderr
         assert not (tmp_path / "nosuch.db").exists()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://ada:s3cret@127.0.0.1:1/shop",
+            "postgresql://ada@127.0.0.1:1/shop?password=s3cret",
+            "postgresql://ada:p@s3cret@127.0.0.1:1/shop",
+            "postgresql://ada:s3cret@[::1/shop",
+            "postgresql://ada:s3cret@127.0.0.1:1/shop?s3cret=1",
+            "mysql://ada:s3cret@127.0.0.1:1/shop",
+            "mysql://ada:s3cret@127.0.0.1:1/shop?passwd=s3cret",
+            "oracle://ada:s3cret@127.0.0.1:1/shop",
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["who", "doctor"])
+    def test_a_password_is_never_shown(self, run, url: str, verb: str):
+        done = run("db", verb, url)
+        assert done.returncode == 2
+        assert done.stderr.startswith("holdfast: ")
+        shown = done.stderr.replace("?s3cret=1", "")  # that one is the name of an option, typed as such
+        assert "s3cret" not in done.stdout + shown
+
+    def test_flags_of_servers_are_said_to_mean_nothing_for_a_file(self, run, path: Path):
+        done = run("db", "who", path, "--table", "t")
+        assert (done.returncode, done.stderr) == (
+            0,
+            "Note: SQLite locks the whole file: --table, --waiter and --probe mean nothing there.\n",
+        )
+
+    def test_whoever_waited_is_told_for_how_long_it_was_seen(self, run, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE"):
+            done = run("db", "wait", "--timeout", "300ms", path)
+        assert re.search(r"; process since [-0-9: ]+ UTC; .*; seen at every look for 0\.\d s\.\n", done.stderr)
+
+    def test_ctrl_c_ends_the_wait_without_a_word(self, environment, path: Path):
+        with sqlite_holder(path, "BEGIN IMMEDIATE"):
+            ours, theirs = pty.openpty()
+            watched = environment | {"TERM": "xterm"}
+            waiting = subprocess.Popen(command("db", "wait", path), env=watched, stdout=theirs, stderr=theirs)
+            os.close(theirs)
+            said = b""
+            while b"waiting for" not in said:
+                said += os.read(ours, 1000)
+            waiting.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # EIO: the other end is closed
+                while more := os.read(ours, 1000):
+                    said += more
+            assert waiting.wait(30) == 130
+            os.close(ours)
+        assert b"Traceback" not in said
 
 
 class TestPostgres:
+    def test_a_table_that_is_not_there_is_a_mistake(self, run, postgres: Database):
+        done = run("db", "who", url_of(postgres), "--table", "nosuch")
+        assert done.returncode == 2
+        assert "There is no table nosuch" in done.stderr
+        assert run("db", "who", url_of(postgres), "--table", "Public.ORDERS").returncode == 0
+
     def test_who_and_kill_by_the_id_that_was_shown(self, run, postgres: Database):
         with postgres_holder(postgres, ROW):
             done = run("db", "who", "--json", url_of(postgres))

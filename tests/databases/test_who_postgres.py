@@ -78,6 +78,28 @@ def test_what_is_held_for_certain_and_what_is_not(engine: Engine, postgres: Data
     assert bool(holder.note) == bool(note)
 
 
+def test_a_role_that_may_not_see_others_is_told_of_them_all_the_same(engine: Engine, postgres: Database):
+    """It sees their locks, not whether they are idle: to say that nobody holds anything would be wrong."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE ROLE nobody_much LOGIN"))
+    try:
+        with postgres_holder(postgres, ROW), postgres_holder(postgres, "SELECT * FROM orders"):
+            [holder] = who(postgres.postgres().set(username="nobody_much"))
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("DROP ROLE nobody_much"))
+    assert (holder.is_in_the_way, holder.is_certain, holder.statement) == (True, False, "")
+    assert holder.doing == "holds a lock"
+    assert holder.note.endswith("what it does may be seen with GRANT pg_read_all_stats")
+
+
+def test_a_table_is_found_as_postgresql_finds_it(engine: Engine, postgres: Database):
+    with postgres_holder(postgres, ROW):
+        assert [len(who(engine, table=name)) for name in ("orders", "Orders", "public.orders")] == [1, 1, 1]
+    with pytest.raises(WhoError, match="There is no table"):
+        who(engine, table='"Orders"')
+
+
 def test_who_has_only_read_is_in_nobodys_way(engine: Engine, postgres: Database):
     with postgres_holder(postgres, "SELECT * FROM orders"):
         [holder] = who(engine)

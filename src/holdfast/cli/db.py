@@ -85,6 +85,8 @@ def who(
         holdfast db who postgresql:///shop --probe "LOCK TABLE orders"
         holdfast db who --json mysql://root@127.0.0.1/shop
     """
+    if any((table, waiter, probe)):
+        _say_if_whole(database)
     found = _look(database, table=table or "", waiter=waiter, probe=probe)
     is_held = any(holder.is_in_the_way for holder in found)
     shown = _shown(database)
@@ -119,13 +121,19 @@ def wait(
         holdfast db wait --table orders postgresql:///shop
     """
     from holdfast.cli.wait import progress
+    from holdfast.databases.holders import span_text
 
     ends_at = time.monotonic() + (float("inf") if timeout is None else parse_seconds(timeout, "--timeout"))
     pause = _FIRST_PAUSE_S
+    seen_at: dict[str, float] = {}
+    if table:
+        _say_if_whole(database)
     with progress() as told:
         while True:
             found = [holder for holder in _look(database, table=table or "") if holder.is_in_the_way]
-            left = ends_at - time.monotonic()
+            now = time.monotonic()
+            seen_at = {holder.id: seen_at.get(holder.id, now) for holder in found}
+            left = ends_at - now
             if not found:
                 return 0
             if left <= 0:
@@ -134,7 +142,8 @@ def wait(
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
     for holder in found:
-        warn(f"{holder}.", label="Still held:")
+        seen = f"; seen at every look for {span_text(now - seen_at[holder.id])}" if now > seen_at[holder.id] else ""
+        warn(f"{holder}{seen}.", label="Still held:")
     return HELD
 
 
@@ -255,6 +264,15 @@ def _notes(database: str) -> Sequence[str]:
     from holdfast.databases.who.sqlite import notes_of
 
     return notes_of(path)
+
+
+def _say_if_whole(database: str) -> None:
+    from holdfast.databases.codes import Dialect
+    from holdfast.databases.connecting import dialect_of
+
+    with _plainly(database):
+        if dialect_of(database) is Dialect.SQLITE:
+            warn("SQLite locks the whole file: --table, --waiter and --probe mean nothing there.")
 
 
 def _what(shown: str, table: str | None) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "is_async",
     "own_connection",
     "own_connection_async",
+    "shown_url",
     "sqlite_path",
     "target_text",
 ]
@@ -53,6 +54,10 @@ _EXTRAS: Final = {
     Dialect.POSTGRESQL: ("PostgreSQL", "postgres"),
     Dialect.MYSQL: ("MySQL and MariaDB", "mysql"),
 }
+_SECRETS: Final = frozenset({"password", "passwd", "passwd2", "passwd3", "sslpassword", "ssl_key_password"})
+_HARDLY_A_PASSWORD: Final = 3  # as long as what stands in its place
+# What drivers raise for options that they do not have, or cannot read.
+_MISTAKES: Final = (OSError, TypeError, ValueError, ImportError)
 _CONNECT_WITHIN_S: Final = 10
 _PATIENCE: Final = {
     "psycopg": "connect_timeout",
@@ -76,7 +81,7 @@ def dialect_of(target: Target) -> Dialect:
         url: Any = _url_of(target)
         name = url.get_backend_name()
     if name not in _ALIASES:
-        msg = f"Who holds a {name} database cannot be told here: it works for sqlite, postgresql and mysql (MariaDB)."
+        msg = f"Who holds a database can be told of sqlite, postgresql and mysql (MariaDB), and not of {name}."
         raise WhoError(msg)
     return _ALIASES[name]
 
@@ -112,7 +117,13 @@ def target_text(target: Target) -> str:
     if dialect_of(target) is Dialect.SQLITE:
         return str(sqlite_path(target) or ":memory:")
     url: Any = _made(target) if isinstance(target, str) else _url_of(target)
-    return url.render_as_string(hide_password=True)
+    return shown_url(url)
+
+
+def shown_url(url: URL) -> str:
+    """The URL without its passwords, those among its options included."""
+    options = {name: "***" if name.lower() in _SECRETS else value for name, value in url.query.items()}
+    return url.set(query=options).render_as_string(hide_password=True)
 
 
 def engine_of(target: Target) -> Engine | None:
@@ -135,7 +146,7 @@ def own_connection(target: Target) -> Generator[Connection]:
     try:
         try:
             connection = engine.connect()
-        except DBAPIError as error:
+        except (DBAPIError, *_MISTAKES) as error:
             raise UnreachableDatabaseError(_refusal(target, error)) from error
         with connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -154,7 +165,7 @@ async def own_connection_async(target: Target) -> AsyncGenerator[AsyncConnection
         connection = engine.connect()
         try:
             await connection.start()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, *_MISTAKES) as error:
             raise UnreachableDatabaseError(_refusal(target, error)) from error
         try:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -238,10 +249,14 @@ def _made(text: str) -> URL:
     backend, plus, driver = scheme.partition("+")
     backend = {"postgres": "postgresql"}.get(backend, backend)
     try:
-        return make_url(f"{backend}{plus}{driver}://{rest}")
+        url = make_url(f"{backend}{plus}{driver}://{rest}")
     except (ArgumentError, ValueError) as error:
         msg = f"{scheme}://... is no URL of a database: write postgresql://USER@HOST/NAME, mysql://USER@HOST/NAME, or the path of a SQLite file."
         raise WhoError(msg) from error
+    if "@" in (url.host or ""):  # the part of a password that would be taken for the host, and be shown
+        msg = f"{scheme}://...: an @ in the name or the password is written %40 there."
+        raise WhoError(msg)
+    return url
 
 
 def _with_driver(url: URL, dialect: Dialect) -> URL:
@@ -263,5 +278,9 @@ def _need_sqlalchemy() -> None:
 
 
 def _refusal(target: Target, error: BaseException) -> str:
-    said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-    return f"{target_text(target)} cannot be reached: {' '.join(line.strip() for line in said)[:400]}"
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    said = " ".join(line.strip() for line in lines)
+    url: Any = _made(target) if isinstance(target, str) else _url_of(target)
+    if url.password and len(str(url.password)) > _HARDLY_A_PASSWORD:
+        said = said.replace(str(url.password), "***")
+    return f"{target_text(target)} cannot be reached: {said[:400]}"

@@ -23,6 +23,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from holdfast.databases.connecting import shown_url
+
 __all__ = ["OpenTransaction", "is_watched", "open_transactions", "watch", "watch_last"]
 
 _BETWEEN: Final = (
@@ -160,7 +162,7 @@ def _told(connection: Connection, begun: _Begun) -> OpenTransaction:
         place=f"{begun.file}:{begun.line} in {begun.function}",
         since=begun.since,
         thread=begun.thread,
-        database=connection.engine.url.render_as_string(hide_password=True),
+        database=shown_url(connection.engine.url),
         session=_session(_driver_connection(connection)),
     )
 

@@ -93,8 +93,8 @@ def examine(target: Target, own: Mapping[str, str]) -> Examination:
         return Examination(
             dialect=Dialect.SQLITE, target=":memory:", version="SQLite", settings=(), holders=(), findings=(note,)
         )
-    file = _look(path)
     holders = sqlite.look(path)
+    file = _look(path)
     settings = (
         InForce("journal_mode", file.journal_mode, "wal: readers and one writer go on together"),
         InForce(

@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from holdfast.databases.codes import Dialect
-from holdfast.databases.holders import Holder, rank
+from holdfast.databases.holders import Holder, WhoError, rank
 from holdfast.databases.who.walking import everybody_behind, everything_before
 
 __all__ = ["Lock", "Prepared", "Session", "holders_of", "look"]
@@ -47,13 +47,17 @@ _PREPARED: Final = text("""
            extract(epoch FROM clock_timestamp() - prepared)::float8 AS held_s
     FROM pg_prepared_xacts""")
 
+_TABLE: Final = text("SELECT to_regclass(:name)::text")
+
 _DATABASE: Final = text("SELECT current_database()")
 
 _FIRST_OWN_OID: Final = 16384  # FirstNormalObjectId: what is below is the catalogue
 _TABLES: Final = frozenset("rpmfv")
+_UNSEEN: Final = "what it does may be seen with GRANT pg_read_all_stats"
 _READING: Final = frozenset({"AccessShareLock"})
 # What a statement that changes or locks rows takes on their table, and what it has done there.
 _OF_ROWS: Final = {"RowExclusiveLock": "has open changes in", "RowShareLock": "has locked rows of"}
+_HIDDEN: Final = "<insufficient privilege>"
 _PREPARED_PID: Final = 0
 _MOST_NAMES: Final = 4
 
@@ -73,6 +77,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     held_s: float | None = None
     blockers: tuple[int, ...] = ()
+
+    @property
+    def is_hidden(self) -> bool:
+        """True where the role that asks may not see what it does."""
+        return self.statement == _HIDDEN
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,11 +126,22 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 def look(connection: Connection, *, waiter: int | None = None, table: str = "") -> list[Holder]:
     """The holders as of now. `connection` must be in AUTOCOMMIT. `waiter` is a session's pid; `table` as PostgreSQL names it."""
+    if table:
+        table = _name_of(connection, table)
     sessions = [_session(row) for row in connection.execute(_SESSIONS).mappings()]
     locks = [Lock(**row) for row in connection.execute(_LOCKS).mappings()]
     prepared = [Prepared(**row) for row in connection.execute(_PREPARED).mappings()]
     database = str(connection.execute(_DATABASE).scalar_one())
     return holders_of(sessions, locks, prepared, database=database, waiter=waiter, table=table)
+
+
+def _name_of(connection: Connection, table: str) -> str:
+    """As the locks have it, whatever case it was typed in. Raises WhoError where there is no such table."""
+    found = connection.execute(_TABLE, {"name": table}).scalar_one_or_none()
+    if found is None:
+        msg = f"There is no table {table} in this database that this role would find."
+        raise WhoError(msg)
+    return str(found)
 
 
 def holders_of(
@@ -201,8 +221,12 @@ class _Situation:
         if key in self._prepared:
             return self._prepared[str(key)].database == self._database
         session = self._sessions[int(key)]
-        is_idle = session.database == self._database and session.state.startswith("idle in transaction")
-        return is_idle and bool(self._granted(key))  # a transaction that has failed keeps nothing
+        if session.database != self._database:
+            return False
+        if session.is_hidden:
+            return self._has_written(key)
+        # A transaction that has failed keeps nothing.
+        return session.state.startswith("idle in transaction") and bool(self._granted(key))
 
     def _has_written(self, key: int | str) -> bool:
         """Whether it has changed or locked a row (it then has a transaction id), or a table against writers."""
@@ -231,11 +255,7 @@ class _Situation:
         return f"probably {' and '.join(words)}; which rows is told only while somebody waits for one"
 
     def _holds_table(self, key: int | str, table: str) -> bool:
-        wanted = table.removeprefix("public.")
-        return any(
-            lock.is_of_table and lock.mode not in _READING and (lock.name or "").removeprefix("public.") == wanted
-            for lock in self._granted(key)
-        )
+        return any(lock.is_of_table and lock.mode not in _READING and lock.name == table for lock in self._granted(key))
 
     def _holder(self, key: int | str) -> Holder:
         behind = tuple(sorted(pid for pid in everybody_behind(self._waits, key) if isinstance(pid, int)))
@@ -269,7 +289,7 @@ class _Situation:
             host=session.host,
             database=session.database,
             state=session.state,
-            statement=session.statement,
+            statement="" if session.is_hidden else session.statement,
             resource=resource,
             mode=mode,
             since=session.since,
@@ -279,7 +299,7 @@ class _Situation:
             is_in_the_way=bool(behind) or self._has_written(key),
             is_waiting=is_waiting,
             is_certain=not rows,
-            note=rows,
+            note="; ".join(words for words in (rows, _UNSEEN if session.is_hidden else "") if words),
         )
 
     def _held(self, key: int | str, behind: tuple[int, ...]) -> tuple[str, str]:

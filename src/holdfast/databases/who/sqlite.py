@@ -63,6 +63,9 @@ def notes_of(path: Path) -> tuple[str, ...]:
 
 
 def _seen(path: Path) -> LocalLook:
+    if path.is_dir():
+        msg = f"{path} is a folder: name the SQLite file in it."
+        raise UnreachableDatabaseError(msg)
     try:
         return look_at_file(path)
     except OSError as error:
