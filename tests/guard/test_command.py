@@ -15,6 +15,7 @@ import pytest
 from holdfast.cli.main import main
 from tests.cli.conftest import command, environment, run  # noqa: F401 - fixtures
 from tests.guard.conftest import Noting
+from tests.serving import USERS, serving
 
 pytestmark = pytest.mark.process
 
@@ -146,6 +147,22 @@ def test_what_cannot_be_is_said_in_a_sentence(capsys, monkeypatch, tmp_path: Pat
         main(["guard", *arguments])
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("server", ["open", "with users", "missing"])
+def test_a_server_is_open_to_others_only_if_it_has_users(run, application: Noting, tmp_path: Path, server):  # noqa: F811
+    """What it lets strangers do was for one machine."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    beyond = ("guard", "--upstream", application.url, "--host", "0.0.0.0", "--port", application.port)
+    with serving(folder, users=None if server == "open" else USERS) as served:
+        if server != "missing":
+            done = run(*beyond, "--server", served.url)
+    if server == "missing":
+        done = run(*beyond, "--server", served.url)
+    assert done.returncode == 2
+    said = {"open": "has no users", "with users": "in use by another program", "missing": "could not be asked"}
+    assert said[server] in done.stderr
 
 
 def test_a_port_in_use_is_said(run, application: Noting):  # noqa: F811

@@ -15,6 +15,7 @@ from holdfast.edge.upstream import Upstream
 from tests.guard.conftest import Noting
 from tests.guard.standing import Peer, RawApplication, Standing
 from tests.guard.test_locks import RESOURCE, locked
+from tests.guard.test_upgrading import ASKING, accept
 from tests.serving import serving
 
 METRICS = "/.holdfast/metrics"
@@ -74,6 +75,19 @@ def test_answers_refusals_failures_and_times_are_counted_by_who_gave_them(guardi
     assert found["holdfast_locks"] == 1
     assert found["holdfast_grants_total"] == 1
     assert not re.search(r"orders|own|broken", answer.text)
+
+
+def test_a_websocket_is_counted_when_it_begins(guarding):
+    def handle(peer: Peer) -> None:
+        accept(peer)
+
+    with RawApplication(handle) as application:
+        guard = guarding(application)
+        with guard.connect() as client:
+            client.send(ASKING)
+            client.head()
+            assert client.rest() == b""
+        assert counted(told(guard).text)[of_requests("application", "GET", 101)] == 1
 
 
 def test_a_slow_application_is_counted_as_slow(guarding):

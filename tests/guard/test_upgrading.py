@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,17 @@ KEYS = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 ASKING = f"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{KEYS}\r\n"
 ACCEPTING = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 ACCEPTED = f"{ACCEPTING}Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
+
+ECHOING = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise RuntimeError
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+"""
 
 
 class Talking(AsgiApplication):
@@ -205,6 +217,27 @@ class TestEndings:
                     client.rest()
             else:
                 assert client.rest() == b""
+
+    @pytest.mark.process
+    def test_a_uvicorn_that_is_killed(self, guarding, tmp_path: Path):
+        (tmp_path / "echoing.py").write_text(ECHOING)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            number = listening.fileno()
+            command = [sys.executable, "-m", "uvicorn", "echoing:app", "--fd", str(number), "--log-level", "error"]
+            process = subprocess.Popen(command, cwd=tmp_path, pass_fds=[number])
+        with process:
+            try:
+                guard = guarding(SimpleNamespace(url=url))
+                with joined(guard) as websocket:
+                    websocket.send("hello")
+                    assert websocket.recv(PATIENCE_S) == "hello"
+                    process.kill()
+                    with pytest.raises(ConnectionClosedError):
+                        websocket.recv(PATIENCE_S)
+                    assert websocket.close_code == 1006
+            finally:
+                process.kill()
 
     def test_a_client_that_is_killed(self, guarding):
         came: list[bytes] = []
