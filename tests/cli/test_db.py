@@ -149,9 +149,8 @@ class TestSqlite:
             "oracle://ada:s3cret@127.0.0.1:1/shop",
         ],
     )
-    @pytest.mark.parametrize("verb", ["who", "doctor"])
-    def test_a_password_is_never_shown(self, run, url: str, verb: str):
-        done = run("db", verb, url)
+    def test_a_password_is_never_shown(self, run, url: str):
+        done = run("db", "doctor", url)
         assert done.returncode == 2
         assert done.stderr.startswith("holdfast: ")
         shown = done.stderr.replace("?s3cret=1", "")  # that one is the name of an option, typed as such
