@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
-from rich.markup import escape
 
 from holdfast import __version__
 from holdfast.access.users_file import UserRecord, UsersFile
 from holdfast.cli.guard_flags import LockFlags, PassingFlags, PeopleFlags, StandingFlags, address_of
+from holdfast.cli.once import fetch_once
 from holdfast.cli.serve import _check_tls, _listed_users, _say_row, _stop
-from holdfast.cli.terminal import CommandError, say, warn
+from holdfast.cli.terminal import CommandError, escape, say, warn
 from holdfast.config import LogFormat
 from holdfast.listening import is_loopback_only
 
 if TYPE_CHECKING:
+    from holdfast.edge.upstream import Upstream
     from holdfast.guarding import GuardSettings
 
 __all__ = ["guard"]
@@ -75,7 +76,7 @@ def guard(
     standing.check()
     _check_tls(standing.tls_cert, standing.tls_key)
     names = _names(listed, people.users)
-    _check_reach(standing, knows_people=bool(names or people.user_header or locks.server))
+    _check_reach(standing, locks.address, knows_people=bool(names or people.user_header))
     settings = GuardSettings(
         upstream=address_of(upstream, "--upstream"),
         upstream_host=passing.host,
@@ -141,11 +142,13 @@ def _people(settings: GuardSettings, names: list[str]) -> str:
     return "nobody is known: whoever has a lock's token is its holder, and no other machine can reach it"
 
 
-def _check_reach(standing: StandingFlags, *, knows_people: bool) -> None:
+def _check_reach(standing: StandingFlags, server: Upstream | None, *, knows_people: bool) -> None:
     host = standing.host
     if is_loopback_only(host):
         return
-    if not knows_people:
+    if server is not None:
+        _check_server(server, host)
+    elif not knows_people:
         msg = (
             f"Without users the guard listens on this machine only, and {host} can be reached from others: add users "
             "(--users FILE, or --user NAME:PASSWORD for a trial), --user-header or --server, or leave --host out."
@@ -156,6 +159,24 @@ def _check_reach(standing: StandingFlags, *, knows_people: bool) -> None:
             "passwords and documents cross the network unencrypted: add --tls-cert and --tls-key, "
             "or let a proxy that speaks HTTPS stand in front and listen on 127.0.0.1."
         )
+
+
+def _check_server(server: Upstream, host: str) -> None:
+    """Whoever can reach the guard can do there what the server lets strangers do: nothing may be open that was for one machine."""
+    try:
+        status, body = fetch_once(server, b"/api/session")
+    except OSError as error:
+        msg = (
+            f"The server {server} could not be asked whether it has users ({error}), and {host} can be reached from other machines: "
+            "start it first, or leave --host out."
+        )
+        raise CommandError(msg) from error
+    if status == 401:
+        return
+    is_open = status == 200 and b'"open":true' in body.replace(b" ", b"")
+    why = "has no users" if is_open else f"does not ask for a login (it answered {status})"
+    msg = f"The server {server} {why}, and {host} can be reached from others: start it with users, or leave --host out."
+    raise CommandError(msg)
 
 
 def _names(listed: list[UserRecord], users: Path | None) -> list[str]:
