@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+import pymysql
 import pytest
 from sqlalchemy import Engine, text
 
@@ -130,6 +131,33 @@ class TestPostgres:
                     connection.execute(text("REVOKE pg_read_all_stats FROM visitor"))
             assert len(who(postgres_orders)) == 1
 
+    def test_one_whose_session_may_not_be_looked_into_is_left_alone(self, postgres_orders: Engine, postgres: Database):
+        """Nothing would tell it from whoever has its number now, though it may be ended."""
+        role = text("DO $$ BEGIN CREATE ROLE ender LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        owner = text("DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        with postgres_orders.begin() as connection:
+            for statement in (
+                role,
+                owner,
+                text("GRANT pg_signal_backend TO ender"),
+                text("GRANT ALL ON orders TO clerk"),
+            ):
+                connection.execute(statement)
+        ender = postgres.postgres().set(username="ender")
+        with psycopg.connect(host=str(postgres.folder), user="clerk", dbname=postgres.name) as other:
+            other.execute(ROW)
+            with postgres_waiter(postgres, ROW) as waiter:
+                [holder] = eventually(lambda: who(ender, waiter=waiter.number))
+                assert holder.started_at is None
+                with pytest.raises(TerminationError, match="pg_read_all_stats"):
+                    terminate(holder, reason="test", engine=ender)
+            other.commit()
+            other.execute(ROW)
+            other.rollback()
+        assert not terminate(msgspec.structs.replace(holder, pid=2**22 + 1), reason="test", engine=ender)
+        with postgres_orders.begin() as connection:
+            connection.execute(text("REVOKE ALL ON orders FROM clerk"))
+
     def test_without_a_reason_nothing_is_done(self, postgres_orders: Engine, postgres: Database, tmp_path: Path):
         with postgres_holder(postgres, ROW):
             holder = only_holder(postgres_orders)
@@ -160,6 +188,33 @@ class TestMariaDb:
             ):
                 assert not terminate(other, reason="test", engine=mariadb_orders)
             assert len(eventually(lambda: who(mariadb_orders))) == 1
+
+    def test_its_next_transaction_is_left_alone_even_in_the_same_second(
+        self, mariadb_orders: Engine, mariadb: Database
+    ):
+        """When a transaction began is told to the second; its number is its own."""
+        with (
+            pymysql.connect(unix_socket=str(mariadb.folder / "socket"), user="root", database=mariadb.name) as other,
+            other.cursor() as cursor,
+        ):
+            cursor.execute(ROW)
+            first = only_holder(mariadb_orders)
+            other.rollback()
+            cursor.execute(ROW)
+            second = eventually(lambda: [one for one in who(mariadb_orders) if one.id != first.id])[0]
+            same_second = msgspec.structs.replace(first, since=second.since, held_s=second.held_s)
+            assert not terminate(same_second, reason="test", engine=mariadb_orders)
+            assert terminate(second, reason="test", engine=mariadb_orders)
+
+    def test_one_that_cannot_be_told_from_its_next_transaction_is_left_alone(
+        self, mariadb_orders: Engine, mariadb: Database
+    ):
+        """While it has changed nothing, it may have an address for its number, which the next one has as well."""
+        with mariadb_holder(mariadb, "BEGIN", ROW):
+            holder = msgspec.structs.replace(only_holder(mariadb_orders), transaction="421777612346584")
+            with pytest.raises(TerminationError, match="look again"):
+                terminate(msgspec.structs.replace(holder, held_s=0.0), reason="test", engine=mariadb_orders)
+            assert terminate(msgspec.structs.replace(holder, held_s=1.0), reason="test", engine=mariadb_orders)
 
 
 @pytest.mark.tool("mysqld")

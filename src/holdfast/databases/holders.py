@@ -64,7 +64,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     `mode` how. `blocks` are those who wait for it, directly or behind others; `is_waiting`: it waits itself, so it is not
     where the queue begins. `is_certain` is False for one who may hold what is asked about, and of whom the database tells no
     more than that (`note` says why). `began_at` is the place in the code of this process where its transaction began
-    (`holdfast.databases.watching`). `prepared` is the name of a prepared transaction, which belongs to no session.
+    (`holdfast.databases.watching`). `transaction` is InnoDB's number of its transaction. `prepared` is the name of a prepared transaction, which belongs to no session.
 
     >>> ada = Holder(dialect=Dialect.POSTGRESQL, pid=4711, user="ada", doing="is idle in a transaction", held_s=312, blocks=(4712,))
     >>> print(ada)
@@ -92,6 +92,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     is_certain: bool = True
     is_this_process: bool = False
     began_at: str = ""
+    transaction: str = ""
     prepared: str = ""
     note: str = ""
 
@@ -102,7 +103,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             return f"prepared:{self.prepared}"
         if self.pid is None:
             return ""
-        marks = f"{self.started_at}|{None if self.dialect is Dialect.SQLITE else self.since}|{self.user}"
+        begun = None if self.dialect is Dialect.SQLITE else self.since
+        marks = f"{self.started_at}|{begun}|{self.user}|{self.transaction}"
         return f"{self.pid}.{hashlib.sha256(marks.encode()).hexdigest()[:4]}"
 
     @property

@@ -38,6 +38,7 @@ __all__ = ["TerminationError", "terminate", "terminate_async"]
 
 _log: Final = logging.getLogger("holdfast.databases")
 _PAUSE_S: Final = 0.05
+_FIRST_ADDRESS: Final = 1 << 48
 _CLOCK_STEP: Final = timedelta(seconds=2)
 """How far the reckoned start of a process may move when the machine's clock is set."""
 
@@ -137,6 +138,11 @@ def _end_postgres(connection: Connection, holder: Holder, wait_s: float, sleep: 
 
     if holder.prepared:
         return _end_prepared(connection, holder)
+    if holder.started_at is None:  # nothing would tell it from whoever has its number now
+        if not _count(connection, text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), pid=holder.pid):
+            return False
+        msg = f"{holder.name} is of another role, which this one may not see: GRANT pg_read_all_stats, and look again."
+        raise TerminationError(msg)
     # The number, the session's begin and the transaction's begin are compared in the very statement that ends it.
     ended = connection.execute(
         text(
@@ -190,14 +196,25 @@ def _end_mysql(connection: Connection, holder: Holder, wait_s: float, sleep: Cal
         f"SELECT count(*) FROM {sessions} p LEFT JOIN information_schema.innodb_trx t"  # noqa: S608 - a name of ours
         " ON t.trx_mysql_thread_id = p.id WHERE p.id = :pid AND p.user = :user AND p.host = :host AND"
         " timestampadd(SECOND, timestampdiff(SECOND, now(), utc_timestamp()), t.trx_started) <=> :since"
+        " AND (:transaction = '' OR cast(t.trx_id AS char) = :transaction)"
     )
     since = None if holder.since is None else holder.since.replace(tzinfo=None)
-    if not _count(connection, same, pid=holder.pid, user=holder.user, host=holder.host, since=since):
+    known = {"pid": holder.pid, "user": holder.user, "host": holder.host, "since": since}
+    if not _count(connection, same, **known, transaction=_lasting_number(holder)):
         return False
+    if holder.held_s is not None and holder.held_s < 1 and not _lasting_number(holder):
+        msg = f"{holder.name} had begun its transaction within the second, and might be at its next one: look again."
+        raise TerminationError(msg)
     connection.exec_driver_sql(f"KILL CONNECTION {holder.pid}")
     there = text(f"SELECT count(*) FROM {sessions} WHERE id = :pid")  # noqa: S608 - a name of ours
     _await_end(holder, wait_s, sleep, lambda: not _count(connection, there, pid=holder.pid))
     return True
+
+
+def _lasting_number(holder: Holder) -> str:
+    """The transaction's own number: it has one from its first change on. Before, it is told by an address, and its beginning to the second."""
+    number = holder.transaction
+    return number if number.isdecimal() and 0 < int(number) < _FIRST_ADDRESS else ""
 
 
 def _count(connection: Connection, question: Any, **values: object) -> int:

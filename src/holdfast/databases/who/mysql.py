@@ -258,6 +258,7 @@ class _Situation:
             blocks=behind,
             is_in_the_way=bool(behind) or has_locked,
             is_waiting=is_waiting,
+            transaction="" if transaction is None else transaction.id,
             prepared=key if isinstance(key, str) else "",
             note=_joined((wait.note for wait in over), "; "),
         )
