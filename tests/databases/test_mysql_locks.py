@@ -93,3 +93,8 @@ def test_a_table_of_the_session_itself_is_not_said_to_be_of_a_prepared_transacti
     found = with_prepared(locks, transactions, {("app", "orders"): ["12"]})
     assert [one.holder for one in found] == ["12", 8]
     assert [one.holder for one in with_prepared(locks, transactions, {})] == [7, 8]
+
+
+def test_a_session_that_ended_while_it_was_looked_at_is_not_said_to_be_a_prepared_transaction():
+    [holder] = holders_of([Session(id=8)], [], [Wait(waiter=8, holder=7, resource="app.orders")])
+    assert (holder.pid, holder.prepared, holder.doing) == (7, "", "is beginning or ending")

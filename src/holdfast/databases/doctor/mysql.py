@@ -118,10 +118,10 @@ def _of_server(connection: Connection, *, is_maria: bool) -> Iterator[Finding]:
             f"{', '.join(tables)}: not InnoDB, so every write locks the whole table.",
             "ALTER TABLE ... ENGINE = InnoDB",
         )
-    if not is_maria and not mysql.tells_performance(connection):
+    if not is_maria and not connection.exec_driver_sql("SELECT @@performance_schema").scalar_one():
         yield Finding(
             Level.WARN,
-            "performance_schema is OFF, or this MySQL is older than 8.0.22: it does not tell who waits for whom.",
+            "performance_schema is OFF: MySQL does not tell who waits for whom, nor who holds a table.",
             "Set performance_schema = ON in the server's configuration, and start it anew.",
         )
     if is_maria and not mysql.tells_table_locks(connection):

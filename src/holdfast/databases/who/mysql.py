@@ -127,7 +127,7 @@ def tells_table_locks(connection: Connection) -> bool:
 
 
 def tells_performance(connection: Connection) -> bool:
-    """Whether a MySQL tells of locks at all: not where performance_schema is OFF, or before 8.0.22."""
+    """Whether a MySQL tells of sessions in its new table: not where performance_schema is OFF, or before 8.0.22."""
     return bool(connection.execute(_TELLS_PERFORMANCE).scalar_one())
 
 
@@ -156,8 +156,8 @@ def look(connection: Connection, *, waiter: int | None = None, table: str = "") 
             raise
         msg = "This account may not see other sessions: it needs GRANT PROCESS ON *.* (and on MySQL 8 SELECT ON performance_schema.*)."
         raise WhoError(msg) from error
-    own = int(connection.exec_driver_sql("SELECT connection_id()").scalar_one())
-    transactions = [one for one in transactions if one.session != own]
+    known = {one.id for one in sessions} | {NO_SESSION}  # without this one, and those that have ended
+    transactions = [one for one in transactions if one.session in known]
     waits += metadata_waits(sessions, locks, transactions)
     return holders_of(sessions, transactions, waits, locks or (), waiter=waiter, table=table)
 
@@ -243,12 +243,12 @@ class _Situation:
         return Holder(
             dialect=Dialect.MYSQL,
             pid=key if isinstance(key, int) else None,
-            doing=_doing(session, transaction, is_waiting=is_waiting),
+            doing=_doing(key, session, transaction, is_waiting=is_waiting),
             user="" if session is None else session.user,
             program="" if session is None else session.program,
             host="" if session is None else session.host,
             database="" if session is None else session.database,
-            state="prepared" if session is None else session.command,
+            state="prepared" if isinstance(key, str) else "" if session is None else session.command,
             statement=(session.statement if session is not None else "")
             or ("" if transaction is None else transaction.statement),
             resource=resource,
@@ -264,9 +264,11 @@ class _Situation:
         )
 
 
-def _doing(session: Session | None, transaction: Transaction | None, *, is_waiting: bool) -> str:
-    if session is None:
+def _doing(key: int | str, session: Session | None, transaction: Transaction | None, *, is_waiting: bool) -> str:
+    if isinstance(key, str):
         return "is a prepared XA transaction, which belongs to no session (XA RECOVER lists it)"
+    if session is None:
+        return "is beginning or ending"
     if is_waiting:
         return "waits itself"
     if session.command != "Sleep":
