@@ -123,15 +123,17 @@ def installed(request: web.Request) -> Installed:
 
 
 async def require_lock(
-    request: web.Request, resource: str = "", *, principal: str = "", held_only: bool = False
+    request: web.Request, resource: str = "", *, principal: str = "", held_only: bool = False, writes: bool = False
 ) -> None:
     """Return where the request may change `resource`: it is free, or locked by its sender, who submits the token. LockedError else.
 
-    `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. With
-    `held_only` a free resource is refused too (428): who writes must have locked it before.
+    `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. What only reads
+    passes (GET, HEAD, OPTIONS), but with `writes`, for a route whose GET changes something. With `held_only` a change of a free
+    resource is refused too (428): who writes must have locked it before.
     """
     found, head, path = _asked(request, resource)
-    await require_on_thread(found.locks, head, path, principal or found.principal(request), held_only=held_only)
+    who = principal or found.principal(request)
+    await require_on_thread(found.locks, head, path, who, held_only=held_only, writes=writes)
 
 
 @asynccontextmanager

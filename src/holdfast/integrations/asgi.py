@@ -15,19 +15,26 @@ from holdfast.integrations.guarding import Guard, Head
 from holdfast.integrations.threads import ask_on_thread
 from holdfast.wire.exchange import Headers, Response
 
-__all__ = ["App", "LockMiddleware", "Scope", "head_of", "principal_of"]
+__all__ = ["ROOT", "App", "LockMiddleware", "Receive", "Scope", "Send", "head_of", "principal_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
-_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, _Receive, _Send], Awaitable[None]]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HTTP: Final = "http"
 
+ROOT: Final = "holdfast.root"
+"""In a scope: the path at which the application stands that the locks are installed in, as text."""
+
 
 def head_of(scope: Scope) -> Head:
-    """The head of the request that a scope is about."""
-    root: str = scope.get("root_path") or ""
+    """The head of the request that a scope is about.
+
+    Its path is what stands below the application that the locks are installed in: what others it has mounted see of the path changes
+    nothing about the resource. Before an application without them it is what stands below the server's root_path.
+    """
+    root: str = scope.get(ROOT, scope.get("root_path")) or ""
     path: str = scope["path"]
     if root and (path == root or path.startswith(root.rstrip("/") + "/")):
         path = path[len(root.rstrip("/")) :] or "/"
@@ -65,7 +72,7 @@ class LockMiddleware:
         self._guard = Guard(locks, under=under, methods=methods, resource=resource)
         self._principal = principal
 
-    async def __call__(self, scope: Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 423, or let the application answer."""
         if scope["type"] == _HTTP:
             head = self.head(scope)
@@ -81,7 +88,7 @@ class LockMiddleware:
         return head_of(scope)
 
 
-async def _send_whole(response: Response, send: _Send) -> None:
+async def _send_whole(response: Response, send: Send) -> None:
     body = body_of(response)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     headers.append((b"content-length", str(len(body)).encode()))

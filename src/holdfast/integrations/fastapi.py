@@ -73,12 +73,13 @@ def install(
 
 
 def require_lock(
-    resource: str = "", *, principal: Callable[..., Any] | None = None, held_only: bool = False
+    resource: str = "", *, principal: Callable[..., Any] | None = None, held_only: bool = False, writes: bool = False
 ) -> Callable[..., Awaitable[None]]:
     """A dependency: the operation runs where `resource` is free, or locked by the caller, who submits the token. 423 else.
 
     `resource` is a template with the route's parameters; without one it is the request's own path. `principal` is a dependency that
-    gives the caller's name, in place of the rule that `install` was given. With `held_only` a free resource is refused too (428).
+    gives the caller's name, in place of the rule that `install` was given. What only reads passes (GET, HEAD, OPTIONS), but with
+    `writes`, for an operation whose GET changes something. With `held_only` a change of a free resource is refused too (428).
     """
 
     async def requires(
@@ -86,7 +87,7 @@ def require_lock(
         who: str = Depends(principal or _installed_principal),
         token: str | None = Header(None, alias=_TOKEN, description=_ABOUT_TOKEN),  # noqa: ARG001 - for the document
     ) -> None:
-        await starlette.require_lock(request, resource, principal=who, held_only=held_only)
+        await starlette.require_lock(request, resource, principal=who, held_only=held_only, writes=writes)
 
     return requires
 

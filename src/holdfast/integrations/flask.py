@@ -121,12 +121,13 @@ def installed() -> Installed:
 
 
 def require_lock(
-    resource: str = "", *, principal: PrincipalOf | None = None, held_only: bool = False
+    resource: str = "", *, principal: PrincipalOf | None = None, held_only: bool = False, writes: bool = False
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """A decorator: the view runs where `resource` is free, or locked by the caller, who submits the token. 423 else.
 
     `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. `principal`
-    tells who calls, in place of the rule that `install` was given. With `held_only` a free resource is refused too (428).
+    tells who calls, in place of the rule that `install` was given. What only reads passes (GET, HEAD, OPTIONS), but with `writes`, for
+    a view whose GET changes something. With `held_only` a change of a free resource is refused too (428).
     """
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
@@ -134,8 +135,9 @@ def require_lock(
         def guarded(*args: P.args, **named: P.kwargs) -> T:
             found = installed()
             head, path = _asked(resource)
-            require(found.locks, head, path, (principal or found.principal)(), held_only=held_only)
-            return view(*args, **named)
+            who = (principal or found.principal)()
+            require(found.locks, head, path, who, held_only=held_only, writes=writes)
+            return current_app.ensure_sync(view)(*args, **named)
 
         return guarded
 
@@ -160,7 +162,7 @@ def lock(
         @wraps(view)
         def guarded(*args: P.args, **named: P.kwargs) -> T:
             with holding(resource, principal=principal, ttl=ttl, wait=wait, scope=scope, reason=reason):
-                return view(*args, **named)
+                return current_app.ensure_sync(view)(*args, **named)
 
         return guarded
 

@@ -64,7 +64,7 @@ class Guard:
     """Lets no change to what somebody has locked pass.
 
     It looks at requests `under` these paths; `methods` narrows that (empty: every method that changes something). `resource`
-    gives the resource's URL path for a decoded path of the application, None for one that no lock stands for; without it each path
+    gives the resource's path for one of the application, both decoded, None for one that no lock stands for; without it each path
     stands for itself. The locks' own routes are never guarded.
     """
 
@@ -117,7 +117,7 @@ class Guard:
         if named is None:
             return None
         try:
-            return ResourcePath.from_target(named)
+            return ResourcePath.from_text(named)
         except InvalidPathError as error:
-            msg = f"{named!r} is no URL path of a resource: {error}"
+            msg = f"{named!r} is no path of a resource: {error}"
             raise InvalidPathError(msg) from error

@@ -48,7 +48,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 def resource_named(template: str, parameters: Mapping[str, object], path: str) -> ResourcePath:
     """The resource that a template such as `/orders/{order}` names with a route's parameters; the decoded `path` itself without one.
 
-    Raises InvalidPathError where a parameter cannot be part of a path, KeyError where the route has no such parameter.
+    A parameter that holds slashes, of a route that takes several segments for it, names as many of the resource. Raises
+    InvalidPathError where a parameter cannot be part of a path, KeyError where the route has no such parameter.
 
     >>> resource_named("/orders/{order}", {"order": "a b"}, "/shop/a%20b")
     ResourcePath('/orders/a b')
@@ -59,17 +60,23 @@ def resource_named(template: str, parameters: Mapping[str, object], path: str) -
     for literal, name, _, _ in string.Formatter().parse(template):
         parts.append(literal)
         if name is not None:
-            parts.append(quote(str(parameters[name]), safe=""))
+            value = str(parameters[name])
+            # Some frameworks give several segments with the slash before them.
+            parts.append(quote(value.removeprefix("/") if literal.endswith("/") else value))
     return ResourcePath.from_target("".join(parts))
 
 
-def require(locks: Locks, head: Head, resource: ResourcePath, principal: str, *, held_only: bool = False) -> None:
+def require(
+    locks: Locks, head: Head, resource: ResourcePath, principal: str, *, held_only: bool = False, writes: bool = False
+) -> None:
     """Return where the request's sender may change `resource` now: it is free, or one of its locks is submitted. LockedError else.
 
-    With `held_only` a free resource is refused too, 428 (RFC 6585 section 3): who writes must have locked it before. A method that
-    only reads is judged as one that changes the resource's content.
+    A method that only reads passes, but with `writes`, for an application whose GET changes something. With `held_only` a change of
+    a free resource is refused too, 428 (RFC 6585 section 3): who writes must have locked it before.
     """
-    change = _change(head, resource)
+    change = change_of(head, resource, writes=writes)
+    if change is None:
+        return
     found = locks.check(change.effects, change.tokens, principal, change.condition)
     if found is not None:
         raise LockedError(found)
@@ -122,7 +129,8 @@ def give_back(locks: Locks, lock: ShownLock, principal: str) -> None:
 
 def _submitted(locks: Locks, head: Head, resource: ResourcePath, principal: str) -> ShownLock | None:
     """The lock that covers the resource and whose token the request submits; None where it submits none."""
-    change = _change(head, resource)
+    change = change_of(head, resource, writes=True)
+    assert change is not None
     if not _submits(change):
         return None
     effects = [Effect(resource, Reach.CONTENT)]
@@ -130,12 +138,6 @@ def _submitted(locks: Locks, head: Head, resource: ResourcePath, principal: str)
     if found is not None:
         raise LockedError(found)
     return next((lock for lock in locks.find(resource) if lock.holder.name == principal), None)
-
-
-def _change(head: Head, resource: ResourcePath) -> Change:
-    change = change_of(head, resource, writes=True)
-    assert change is not None
-    return change
 
 
 def _submits(change: Change) -> bool:

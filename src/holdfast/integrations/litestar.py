@@ -153,13 +153,16 @@ def installed(connection: _Connection) -> Installed:
     return found
 
 
-def require_lock(resource: str = "", *, principal: PrincipalOf | None = None, held_only: bool = False) -> _Requires:
+def require_lock(
+    resource: str = "", *, principal: PrincipalOf | None = None, held_only: bool = False, writes: bool = False
+) -> _Requires:
     """A guard: the handler runs where `resource` is free, or locked by the caller, who submits the token. 423 else.
 
     `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. `principal`
-    tells who calls, in place of the rule that `install` was given. With `held_only` a free resource is refused too (428).
+    tells who calls, in place of the rule that `install` was given. What only reads passes (GET, HEAD, OPTIONS), but with `writes`, for
+    a handler whose GET changes something. With `held_only` a change of a free resource is refused too (428).
     """
-    return _Requires(resource, principal, held_only)
+    return _Requires(resource, principal, held_only, writes)
 
 
 def lock(
@@ -305,6 +308,7 @@ class _Requires(msgspec.Struct, frozen=True):
     resource: str
     principal: PrincipalOf | None
     held_only: bool
+    writes: bool
 
     async def __call__(self, connection: _Connection, _handler: BaseRouteHandler) -> None:
         found = installed(connection)
@@ -313,7 +317,7 @@ class _Requires(msgspec.Struct, frozen=True):
             return  # the application as a whole has the guard, and whoever needs a lock has to get at one
         path = resource_named(self.resource, connection.path_params, head.path)
         who = (self.principal or found.principal)(connection)
-        await require_on_thread(found.locks, head, path, who, held_only=self.held_only)
+        await require_on_thread(found.locks, head, path, who, held_only=self.held_only, writes=self.writes)
 
 
 class _Describing(ReceiveRoutePlugin):

@@ -30,6 +30,7 @@ from holdfast.faces.api.bodies import (
     AcquireBody,
     BreakBody,
     EndedLock,
+    GrantedLock,
     RefreshBody,
     ReleaseBody,
     ShownLock,
@@ -55,6 +56,7 @@ _JSON: Final = "application/json"
 _TAILS: Final = frozenset({"break", "refresh", "take-over"})
 
 T = TypeVar("T")
+L = TypeVar("L", bound=ShownLock)
 
 MayLock = Callable[[str, ResourcePath, Depth], bool]
 """May this principal lock this resource, alone or with everything below it?"""
@@ -111,7 +113,7 @@ class LockRoutes:
             case "GET", ["help"]:
                 return _help()
             case "GET", [lock_id]:
-                return self._describe(lock_id)
+                return self._describe(asked, lock_id)
             case "DELETE", [lock_id] if lock_id:
                 return self._release(asked, lock_id)
             case "POST", [lock_id, "refresh"]:
@@ -150,27 +152,27 @@ class LockRoutes:
                 may_break=bool(breaking) and self._may_break(asked.principal),
             )
         )
-        return _said(lock, 201, ("Location", f"{asked.head.root}{lock.url}"))
+        return _granted(asked, lock)
 
     def _find(self, asked: _Asked) -> Response:
         resources = parse_qs(asked.query).get("resource", [])
         if len(resources) != 1:
             raise RefusalError(400, "Name one resource: ?resource=/orders/42")
-        return _said(_Found(self.locks.find(resource_of(resources[0]))))
+        return _said(_Found([asked.placed(lock) for lock in self.locks.find(resource_of(resources[0]))]))
 
-    def _describe(self, lock_id: str) -> Response:
+    def _describe(self, asked: _Asked, lock_id: str) -> Response:
         found = self.locks.describe(lock_id)
         if found is None:
             raise RefusalError(404, "No lock with this id is known here.")
         if isinstance(found, EndedLock):
             raise RefusalError(410, ended_text(found, datetime.now(UTC)), ended=found)
-        return _said(found)
+        return _said(asked.placed(found))
 
     def _refresh(self, asked: _Asked, lock_id: str) -> Response:
         body = asked.json(RefreshBody)
         if body.ttl is None:
             raise RefusalError(403, "A lock without end is not given here; give a ttl.")
-        return _said(self.locks.refresh(lock_id, body.token, asked.principal, _seconds(body.ttl)))
+        return _said(asked.placed(self.locks.refresh(lock_id, body.token, asked.principal, _seconds(body.ttl))))
 
     def _release(self, asked: _Asked, lock_id: str) -> Response:
         text = asked.head.field(b"lock-token")
@@ -182,14 +184,14 @@ class LockRoutes:
         body = asked.json(BreakBody)
         may = self._may_break(asked.principal)
         found = self.locks.break_(lock_id, asked.principal, body.reason, after=body.after, may_break=may)
-        return _said(found, 202 if isinstance(found, ShownLock) else 200)
+        return _said(asked.placed(found), 202) if isinstance(found, ShownLock) else _said(found)
 
     def _take_over(self, asked: _Asked, lock_id: str) -> Response:
         body = asked.json(TakeOverBody)
         owner = None if isinstance(body.owner, UnsetType) else body.owner
         ttl = _seconds(body.ttl)
         lock = self.locks.take_over(lock_id, asked.principal, ttl=ttl, owner=owner, client=asked.client)
-        return _said(lock, 201, ("Location", f"{asked.head.root}{lock.url}"))
+        return _granted(asked, lock)
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -210,6 +212,10 @@ class _Asked(msgspec.Struct, frozen=True):
         """What the client calls itself."""
         return (self.head.field(b"user-agent") or "")[:_LONGEST_CLIENT]
 
+    def placed(self, lock: L) -> L:
+        """The lock with its address below where the application is mounted, as the links of a 423 have it."""
+        return msgspec.structs.replace(lock, url=f"{self.head.root}{lock.url}")
+
     def json(self, kind: type[T]) -> T:
         """The body as `kind`; 413, 415, 400 and 422 as at the server."""
         if len(self.body) > MAX_BODY_BYTES:
@@ -223,6 +229,11 @@ class _Asked(msgspec.Struct, frozen=True):
             raise RefusalError(422, str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RefusalError(400, "The body is not well-formed JSON in UTF-8.") from None
+
+
+def _granted(asked: _Asked, lock: GrantedLock) -> Response:
+    placed = asked.placed(lock)
+    return _said(placed, 201, ("Location", placed.url))
 
 
 def _seconds(ttl: float | UnsetType | None) -> float | None:

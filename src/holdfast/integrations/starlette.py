@@ -24,7 +24,7 @@ from holdfast.core.model import LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import ShownLock
 from holdfast.integrations.answering import REFUSALS, LockedError, answer_refusal, body_of
-from holdfast.integrations.asgi import LockMiddleware, head_of, principal_of
+from holdfast.integrations.asgi import ROOT, App, LockMiddleware, Receive, Scope, Send, head_of, principal_of
 from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Head
@@ -56,6 +56,8 @@ PrincipalOf = Callable[[Request], str]
 """Who sends a request, as the application knows it."""
 
 _METHODS: Final = ["GET", "POST", "DELETE"]
+_FOUND: Final = "holdfast.installed"
+_HANDLERS: Final = "starlette.exception_handlers"
 
 
 def _principal(request: Request) -> str:
@@ -80,9 +82,11 @@ def install(
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
     `principal` tells who sends a request (the user of AuthenticationMiddleware, where none is given). `may_lock` and `may_break`
-    are the application's rules for the routes; see `lock_routes`. Returns `locks`.
+    are the application's rules for the routes; see `lock_routes`. What is mounted in it has the same locks, unless it was given its
+    own. Returns `locks`.
     """
     app.state.holdfast = Installed(locks, principal)
+    app.add_middleware(_Entering, found=app.state.holdfast)
     for kind in REFUSALS:
         app.add_exception_handler(kind, _on_refusal)
     if locks.address:
@@ -110,22 +114,26 @@ def install_database_errors(app: Starlette, engine: Engine | str | None = None) 
 
 def installed(request: Request) -> Installed:
     """What `install` left with the application of a request, or with the one that it is mounted in. Raises LookupError."""
-    found = getattr(request.app.state, "holdfast", None)
+    found = request.scope.get(_FOUND, getattr(request.app.state, "holdfast", None))
     if not isinstance(found, Installed):
         msg = "this application has no locks: call install(app, Locks(...)) first"
         raise LookupError(msg)  # noqa: TRY004 - nothing was passed
     return found
 
 
-async def require_lock(request: Request, resource: str = "", *, principal: str = "", held_only: bool = False) -> None:
+async def require_lock(
+    request: Request, resource: str = "", *, principal: str = "", held_only: bool = False, writes: bool = False
+) -> None:
     """Return where the request may change `resource`: it is free, or locked by its sender, who submits the token. LockedError else.
 
-    `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. With
-    `held_only` a free resource is refused too (428): who writes must have locked it before.
+    `resource` is a template with the route's parameters (`/orders/{order}`); without one it is the request's own path. What only reads
+    passes (GET, HEAD, OPTIONS), but with `writes`, for a route whose GET changes something. With `held_only` a change of a free
+    resource is refused too (428): who writes must have locked it before.
     """
     found = installed(request)
     head, path = _asked(request, resource)
-    await require_on_thread(found.locks, head, path, principal or found.principal(request), held_only=held_only)
+    who = principal or found.principal(request)
+    await require_on_thread(found.locks, head, path, who, held_only=held_only, writes=writes)
 
 
 @asynccontextmanager
@@ -186,8 +194,27 @@ def as_response(answer: Response) -> StarletteResponse:
     return response
 
 
+class _Entering:
+    """Leaves in the scope of each request what was installed, and where: for all that is mounted inside."""
+
+    def __init__(self, app: App, found: Installed) -> None:
+        self._app = app
+        self._found = found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outside = {name: scope[name] for name in (_FOUND, ROOT) if name in scope}
+        scope.update({_FOUND: self._found, ROOT: scope.get("root_path") or ""})
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            scope.update(outside)
+
+
 def _asked(request: Request, resource: str) -> tuple[Head, ResourcePath]:
     head = head_of(request.scope)
+    # An application that is mounted answers its own exceptions, and would answer ours with a 500.
+    for kind in REFUSALS:
+        request.scope.get(_HANDLERS, ({},))[0].setdefault(kind, _on_refusal)
     return head, resource_named(resource, request.path_params, head.path)
 
 

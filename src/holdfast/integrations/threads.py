@@ -46,10 +46,10 @@ async def ask_on_thread(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -
 
 
 async def require_on_thread(
-    locks: Locks, head: Head, resource: ResourcePath, principal: str, *, held_only: bool = False
+    locks: Locks, head: Head, resource: ResourcePath, principal: str, *, held_only: bool = False, writes: bool = False
 ) -> None:
     """As `holding.require`."""
-    await ask_on_thread(require, locks, head, resource, principal, held_only=held_only)
+    await ask_on_thread(require, locks, head, resource, principal, held_only=held_only, writes=writes)
 
 
 async def answer_on_thread(

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any, Final, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 
 from holdfast.core.conditions import IfHeader
@@ -29,7 +28,7 @@ __all__ = ["Named", "changing", "changing_all", "lock", "require_lock"]
 
 Named = str | Callable[..., str]
 """Which resource a view is about: a URL path with its arguments in braces, `/orders/{pk}`; a function of the request and the view's
-arguments; empty for the request's own path."""
+arguments that gives one, percent-encoded; empty for the request's own path."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -87,7 +86,7 @@ def require_lock(resource: Named = "", *, held_only: bool = False, writes: bool 
                 return
             with changing_all(change.effects, principal, change.tokens, change.condition):
                 if held_only:
-                    require(locks(), head_of(request), path, principal, held_only=True)
+                    require(locks(), head_of(request), path, principal, held_only=True, writes=writes)
                 yield
 
         return _wrapped(view, around)
