@@ -83,7 +83,7 @@ def test_it_listens_once_however_often_it_is_asked_to(engine: Engine):
 def test_the_log_and_the_error_name_the_place_in_this_program(engine: Engine, caplog: pytest.LogCaptureFixture):
     begin_immediate(engine)
 
-    @retry_locked(engine, deadline=0.05)
+    @retry_locked(engine, attempts=2, sleep=lambda _: None)
     def count(session) -> None:
         session.execute(text("CREATE TABLE t (a)"))
 
