@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -25,9 +25,10 @@ from holdfast.databases.connecting import (
 )
 from holdfast.databases.holders import Holder
 from holdfast.databases.who import sqlite
+from holdfast.databases.who.probes import check_probe
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Executable
+    from sqlalchemy import ClauseElement, Connection, Executable
 
 __all__ = ["who", "who_async"]
 
@@ -47,7 +48,8 @@ def who(
     are idle in a transaction; one at work that keeps nobody waiting is not among them. `waiter` narrows it to those whom
     one session waits for (its pid, or MySQL's connection id), `table` to those who have locked a table, at work or not. Where nobody
     waits any more (NOWAIT, or a lock_timeout that is over), nobody knows who holds a row: `probe` is a statement that wants the same,
-    `SELECT 1 FROM orders WHERE id = 42 FOR UPDATE`; it is run for up to 2 s in a transaction that is rolled back.
+    `SELECT 1 FROM orders WHERE id = 42 FOR UPDATE`; it is run for up to 2 s in a transaction that is rolled back. It is one statement, and
+    on MySQL one that changes or locks rows of InnoDB, for most others end the transaction there.
 
     On SQLite these are the processes that have locked the file, by the kernel's list; it is not opened. `waiter`, `table` and
     `probe` have no meaning there.
@@ -77,7 +79,7 @@ async def who_async(
             found = await connection.run_sync(lambda plain: look(plain, waiter=waiter, table=table))
             return _placed(found)
         async with own_connection_async(target) as prober:
-            number = await prober.run_sync(lambda plain: _begin_probe(dialect, plain))
+            number = await prober.run_sync(lambda plain: _begin_probe(dialect, plain, probe))
             running = asyncio.create_task(prober.run_sync(lambda plain: _run_probe(plain, probe)))
             found = []
             try:
@@ -112,7 +114,7 @@ def _pause(dialect: Dialect) -> float:
 
 def _probed(dialect: Dialect, connection: Connection, prober: Connection, probe: str | Executable) -> list[Holder]:
     """Wait on purpose, and see for whom."""
-    number = _begin_probe(dialect, prober)
+    number = _begin_probe(dialect, prober, probe)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -138,8 +140,9 @@ def _probed(dialect: Dialect, connection: Connection, prober: Connection, probe:
     return found
 
 
-def _begin_probe(dialect: Dialect, connection: Connection) -> int:
-    """Bound how long it may wait; its number."""
+def _begin_probe(dialect: Dialect, connection: Connection, probe: str | Executable) -> int:
+    """Bound how long it may wait; its number. Raises WhoError for one that could not be rolled back."""
+    check_probe(dialect, probe if isinstance(probe, str) else str(cast("ClauseElement", probe).compile(connection)))
     if dialect is Dialect.POSTGRESQL:
         connection.exec_driver_sql(f"SET lock_timeout = {int(PROBE_S * 1000)}")
         connection.exec_driver_sql(f"SET statement_timeout = {int(PROBE_S * 2000)}")
