@@ -637,20 +637,29 @@ def test_a_wait_in_postgresql_ends_with_the_deadline(postgres: Database, engine_
 
 
 @pytest.mark.process
-def test_a_session_that_an_administrator_ended_is_begun_anew(postgres: Database, engine_for: MakeEngine):
+@pytest.mark.parametrize("ended_by", ["an administrator", "idle_in_transaction_session_timeout"])
+def test_a_session_that_was_ended_on_purpose_is_not_begun_anew(
+    postgres: Database, engine_for: MakeEngine, ended_by: str
+):
+    """Whoever ends it would have to end it once more; and a COMMIT that was under way may have come through."""
     engine = engine_for(postgres.postgres())
-    killed = iter([1])
+    begun: list[int] = []
 
-    def work(session) -> int:
-        pid = session.scalar(text("SELECT pg_backend_pid()"))
-        for _ in killed:
-            with engine.begin() as other:
-                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
-        return session.scalar(text("SELECT 42"))
+    def work(session) -> None:
+        begun.append(session.scalar(text("SELECT pg_backend_pid()")))
+        if ended_by != "an administrator":
+            session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            if ended_by == "an administrator":
+                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": begun[0]})
+            while other.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), {"pid": begun[0]}):
+                pass
+        session.scalar(text("SELECT 42"))
 
-    told: list[Retry] = []
-    assert run_locked(engine, work, on_retry=told.append) == 42
-    assert [one.locked.kind for one in told] == [LockKind.ENDED]
+    with pytest.raises(DBAPIError) as caught:
+        run_locked(engine, work, deadline=30)
+    assert "waiting cannot help" in str(caught.value.__notes__)
+    assert len(begun) == 1
 
 
 @pytest.mark.process

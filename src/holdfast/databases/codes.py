@@ -140,7 +140,7 @@ _POSTGRESQL: Final = _table(
         "admin_shutdown",
         _ENDED,
         False,
-        _TRANSACTION,
+        _NEVER,
         "an administrator ended this session, and its locks with it",
     ),
     LockCode(
@@ -148,7 +148,7 @@ _POSTGRESQL: Final = _table(
         "idle_in_transaction_session_timeout",
         _ENDED,
         False,
-        _TRANSACTION,
+        _NEVER,
         "this session was idle in a transaction for too long, so the server ended it and its locks",
     ),
 )
