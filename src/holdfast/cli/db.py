@@ -26,6 +26,8 @@ from holdfast.cli.terminal import CommandError, say, warn
 from holdfast.wire.sentences import clean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holdfast.databases.doctor import Examination
     from holdfast.databases.holders import Holder
 
@@ -34,6 +36,7 @@ __all__ = ["HELD", "db_app"]
 HELD: Final = 1
 """The exit code where somebody holds it, is still there when the time is over, or something is bad."""
 
+_MAGIC: Final = b"SQLite format 3\0"
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 1.0
 _WIDEST: Final = 300
@@ -233,7 +236,9 @@ def _plainly(database: str) -> Generator[None]:
     from holdfast.databases.holders import WhoError
 
     if "://" not in database and not os.path.exists(database):
-        msg = f"There is no {database}. A server is named by a URL: postgresql://USER@HOST/NAME or mysql://USER@HOST/NAME."
+        shown = _shown(database)
+        there = "That is neither a file nor a URL." if shown != database else f"There is no {database}."
+        msg = f"{there} A server is named by a URL: postgresql://USER@HOST/NAME or mysql://USER@HOST/NAME."
         raise CommandError(msg)
     try:
         yield
@@ -263,7 +268,21 @@ def _notes(database: str) -> Sequence[str]:
         return ()
     from holdfast.databases.who.sqlite import notes_of
 
-    return notes_of(path)
+    if _is_sqlite(path):
+        return notes_of(path)
+    return (
+        *notes_of(path),
+        f"{path} does not begin as a SQLite file does: unless it is encrypted, it is another file.",
+    )
+
+
+def _is_sqlite(path: Path) -> bool:
+    """By its first bytes; this process has no locks on it that closing it would drop. True where it may not be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) in {_MAGIC, b""}
+    except OSError:
+        return True
 
 
 def _say_if_whole(database: str) -> None:

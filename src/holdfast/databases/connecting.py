@@ -7,6 +7,7 @@ application's pool, which may have none left, and whose transaction may have fai
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -50,11 +51,25 @@ _DRIVERS: Final = {
     Dialect.MYSQL: (("pymysql", "pymysql"), ("MySQLdb", "mysqldb"), ("mysql.connector", "mysqlconnector")),
 }
 _ASYNC_DRIVERS: Final = frozenset({"asyncpg", "aiomysql", "asyncmy", "aiosqlite", "psycopg_async"})
+_ASYNCPG: Final = {
+    "ssl": "sslmode",
+    "direct_tls": "",
+    "timeout": "",
+    "command_timeout": "",
+    "statement_cache_size": "",
+    "max_cached_statement_lifetime": "",
+    "max_cacheable_statement_size": "",
+    "prepared_statement_cache_size": "",
+    "async_fallback": "",
+}
+"""Its options, by the name that other drivers have for them; empty where they have none."""
 _EXTRAS: Final = {
     Dialect.POSTGRESQL: ("PostgreSQL", "postgres"),
     Dialect.MYSQL: ("MySQL and MariaDB", "mysql"),
 }
-_SECRETS: Final = frozenset({"password", "passwd", "passwd2", "passwd3", "sslpassword", "ssl_key_password"})
+_SECRET: Final = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
+_MANGLED: Final = re.compile(r"@|:/|pass|pwd", re.IGNORECASE)
+"""What a file's name hardly has, and a URL or a driver's own text that was mistyped."""
 _HARDLY_A_PASSWORD: Final = 3  # as long as what stands in its place
 # What drivers raise for options that they do not have, or cannot read.
 _MISTAKES: Final = (OSError, TypeError, ValueError, ImportError)
@@ -98,8 +113,10 @@ def sqlite_path(target: Target) -> Path | None:
         if not colon:
             return Path(target)
         del scheme
-        name, _, query = rest.removeprefix("/").partition("?")
-        name = unquote(name)
+        raw, _, query = rest.removeprefix("/").partition("?")
+        name = unquote(raw)  # as SQLAlchemy 2.1 does; before, it took the name as it is
+        if not os.path.exists(name) and os.path.exists(raw):
+            name = raw
         return _path(f"{name}?{query}" if name.startswith("file:") and query else name)
     url: Any = _url_of(target)
     query = "&".join(f"{name}={value}" for name, value in url.query.items())
@@ -109,7 +126,7 @@ def sqlite_path(target: Target) -> Path | None:
 def target_text(target: Target) -> str:
     """What is shown of it, without a password."""
     if isinstance(target, str) and "://" not in target:
-        return target
+        return target if os.path.exists(target) or not _MANGLED.search(target) else "***"
     if isinstance(target, os.PathLike):
         return os.fspath(target)
     if isinstance(target, sqlite3.Connection):
@@ -122,7 +139,7 @@ def target_text(target: Target) -> str:
 
 def shown_url(url: URL) -> str:
     """The URL without its passwords, those among its options included."""
-    options = {name: "***" if name.lower() in _SECRETS else value for name, value in url.query.items()}
+    options = {name: "***" if _SECRET.search(name) else value for name, value in url.query.items()}
     return url.set(query=options).render_as_string(hide_password=True)
 
 
@@ -265,10 +282,18 @@ def _with_driver(url: URL, dialect: Dialect) -> URL:
     choices = _DRIVERS.get(dialect, ())
     for module, driver in sorted(choices, key=lambda choice: choice[1] != named):
         if find_spec(module.partition(".")[0]) is not None:
-            return url.set(drivername=f"{backend}+{driver}")
+            return _translated(url, named).set(drivername=f"{backend}+{driver}")
     name, extra = _EXTRAS[dialect]
     msg = f"{name} cannot be asked without a driver: pip install 'holdfast[{extra}]'"
     raise MissingDriverError(msg)
+
+
+def _translated(url: URL, named: str) -> URL:
+    """Its options as other drivers have them: asyncpg calls `ssl` what all others call sslmode, and has some for itself."""
+    if named != "asyncpg":
+        return url
+    options = {_ASYNCPG.get(name, name): value for name, value in url.query.items()}
+    return url.set(query={name: value for name, value in options.items() if name})
 
 
 def _need_sqlalchemy() -> None:

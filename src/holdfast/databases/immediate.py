@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from holdfast.databases.limits import root_of
 from holdfast.databases.watching import watch_last
 
 __all__ = ["READ_ONLY", "begin_immediate", "is_immediate"]
@@ -30,7 +31,7 @@ def begin_immediate(engine: Engine | AsyncEngine) -> None:
     Where each begins is remembered (`holdfast.databases.watch`), so that `who` can tell the place in the code.
 
     Transactions that only read may say so, and then wait for nobody and keep nobody waiting:
-    `engine.execution_options(holdfast_read_only=True)`. Connections in AUTOCOMMIT are left alone. Raises ValueError for an engine of
+    `engine.execution_options(holdfast_read_only=True)`, which is a part of this engine, so the switch is for both. Connections in AUTOCOMMIT are left alone. Raises ValueError for an engine of
     another database, which has no need of it.
 
     >>> from sqlalchemy import create_engine, text
@@ -56,7 +57,8 @@ def is_immediate(engine: Engine | AsyncEngine) -> bool:
 
 
 def _plain(engine: Engine | AsyncEngine) -> Engine:
-    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    """The engine below: those that execution_options() makes share its connections, which begin in one way alone."""
+    return root_of(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

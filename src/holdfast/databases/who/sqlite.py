@@ -66,6 +66,9 @@ def _seen(path: Path) -> LocalLook:
     if path.is_dir():
         msg = f"{path} is a folder: name the SQLite file in it."
         raise UnreachableDatabaseError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"{path} is a device or a pipe, and no SQLite file."
+        raise UnreachableDatabaseError(msg)
     try:
         return look_at_file(path)
     except OSError as error:
