@@ -327,7 +327,7 @@ def test_a_session_that_was_ended_has_lost_its_locks(postgres: Database, stateme
         if code == "25P03":
             select.select([connection.fileno()], [], [], 30)  # until the server has hung up
         found = told(caught(lambda: connection.execute(statements[-1])))  # type: ignore[arg-type]
-    assert (found.code, found.kind, found.retry) == (code, LockKind.ENDED, RetryUnit.TRANSACTION)
+    assert (found.code, found.kind, found.retry) == (code, LockKind.ENDED, RetryUnit.NEVER)
 
 
 @pytest.mark.process
@@ -431,8 +431,9 @@ def test_each_code_of_each_table_is_sound():
             assert key == code.code
             assert code.sentence
             assert not code.sentence.endswith(".")
-            assert (code.retry is RetryUnit.NEVER) == (code.kind in {LockKind.SELF, LockKind.MISUSE}), (dialect, key)
+            never = code.kind in {LockKind.SELF, LockKind.MISUSE} or key in {"57P01", "25P03"}  # ended on purpose
+            assert (code.retry is RetryUnit.NEVER) == never, (dialect, key)
             if code.kind in {LockKind.HELD, LockKind.DEADLOCK}:
                 assert code.wait_helps
-            if code.kind in {LockKind.STALE, LockKind.DEADLOCK, LockKind.ENDED} and key != 4020:
+            if code.kind in {LockKind.STALE, LockKind.DEADLOCK, LockKind.ENDED} and key != 4020 and not never:
                 assert code.retry is RetryUnit.TRANSACTION, (dialect, key)

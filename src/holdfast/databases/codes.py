@@ -54,7 +54,7 @@ class RetryUnit(enum.StrEnum):
     TRANSACTION = "transaction"
     """The whole transaction, reads included, after a rollback."""
     NEVER = "never"
-    """Nothing: the same would happen again."""
+    """Nothing: the same would happen again, or what was ended was meant to end."""
 
 
 class LockCode(msgspec.Struct, frozen=True):
