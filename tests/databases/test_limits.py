@@ -194,6 +194,19 @@ def test_several_waits_in_postgresql_together_wait_no_longer_than_the_deadline(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("option", [{"stream_results": True}, {"yield_per": 10}], ids=str)
+def test_a_connection_whose_results_are_streamed_has_a_deadline_too(
+    postgres: Database, engine_for: MakeEngine, driver: str, option: dict[str, bool | int]
+):
+    """Over a server's cursor, which knows queries alone."""
+    with engine_for(postgres.postgres(driver)).connect() as connection:
+        connection.execution_options(**option)
+        setting = text("SELECT current_setting('lock_timeout')")
+        assert run_locked(connection, lambda given: given.scalar(setting), deadline=7, clock=Clock()) == "7s"
+
+
+@pytest.mark.process
 @pytest.mark.tool("mariadbd")
 def test_several_waits_in_mariadb_together_wait_no_longer_than_the_deadline(mariadb: Database, engine_for: MakeEngine):
     engine = engine_for(mariadb.mariadb(), pool_size=1, max_overflow=0)

@@ -26,7 +26,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, CursorResult, Engine, event
 
 from holdfast.databases.classify import LockedDatabase, classify
 from holdfast.databases.codes import RetryUnit
@@ -175,13 +175,13 @@ def _limit(connection: Connection, waits: _Waits, patience: Patience | None) -> 
 
 
 def _limit_sqlite(connection: Connection, waits: _Waits, patience: Patience | None) -> None:
-    now = (int(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()),)
+    now = (int(_run(connection, "PRAGMA busy_timeout").scalar_one()),)
     own = (
         waits.own if waits.own is not None and now == waits.put else now
     )  # or the application has set another one since
     wanted = own if patience is None else (min(own[0], math.ceil(patience.left * 1000)),)
     if wanted != now:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {wanted[0]}")
+        _run(connection, f"PRAGMA busy_timeout = {wanted[0]}")
     waits.own, waits.put, waits.at_most_s = own, wanted, wanted[0] / 1000
 
 
@@ -203,13 +203,18 @@ def _limit_postgres(connection: Connection, waits: _Waits, patience: Patience | 
         left = max(1, math.ceil(patience.left * 1000))
         wanted = min(own or left, left)  # 0: for ever
     if wanted != now:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wanted}")
+        _run(connection, f"SET LOCAL lock_timeout = {wanted}")
     waits.own, waits.at_most_s = (own,), wanted / 1000
     waits.puts.add(wanted)
 
 
+def _run(connection: Connection, statement: str) -> CursorResult[*tuple[Any, ...]]:
+    """At once, even where the connection's results are streamed, over cursors that know no such statements."""
+    return connection.exec_driver_sql(statement, execution_options={"stream_results": False, "yield_per": None})
+
+
 def _lock_timeout(connection: Connection) -> int:
-    found = _SPAN.fullmatch(str(connection.exec_driver_sql("SHOW lock_timeout").scalar_one()))
+    found = _SPAN.fullmatch(str(_run(connection, "SHOW lock_timeout").scalar_one()))
     return 0 if found is None else math.ceil(int(found[1]) * _MILLISECONDS[found[2]])
 
 
@@ -217,7 +222,7 @@ def _limit_mysql(connection: Connection, waits: _Waits, patience: Patience | Non
     """For rows, and for tables that are being altered; whole seconds, one at least."""
     own, now = waits.own, waits.put
     if own is None or now is None or waits.patience is patience:
-        row = connection.exec_driver_sql("SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout").one()
+        row = _run(connection, "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout").one()
         read = (int(row[0]), int(row[1]))
         own = (
             read
@@ -228,9 +233,7 @@ def _limit_mysql(connection: Connection, waits: _Waits, patience: Patience | Non
     left = None if patience is None else max(1, math.floor(patience.left))
     wanted = own if left is None else tuple(min(one, left) for one in own)
     if wanted != now:
-        connection.exec_driver_sql(
-            f"SET SESSION innodb_lock_wait_timeout = {wanted[0]}, SESSION lock_wait_timeout = {wanted[1]}"
-        )
+        _run(connection, f"SET SESSION innodb_lock_wait_timeout = {wanted[0]}, SESSION lock_wait_timeout = {wanted[1]}")
     waits.own, waits.put, waits.at_most_s = own, wanted, max(wanted) - 1
 
 
