@@ -45,7 +45,7 @@ from holdfast.wire.exchange import Response
 from holdfast.wire.rfc4918 import parse_lock_token
 from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_problem_page
 
-__all__ = ["MAX_BODY_BYTES", "LockRoutes", "MayBreak", "MayLock", "allow_single", "may_stand_in_line"]
+__all__ = ["MAX_BODY_BYTES", "LockRoutes", "MayBreak", "MayLock", "MaySee", "allow_single", "may_stand_in_line"]
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Longest body that a route takes, in bytes."""
@@ -60,6 +60,9 @@ L = TypeVar("L", bound=ShownLock)
 
 MayLock = Callable[[str, ResourcePath, Depth], bool]
 """May this principal lock this resource, alone or with everything below it?"""
+
+MaySee = Callable[[str, ResourcePath], bool]
+"""May this principal see who has this resource?"""
 
 MayBreak = Callable[[str], bool]
 """May this principal break locks of others?"""
@@ -76,10 +79,18 @@ def may_stand_in_line(head: Head, tail: str) -> bool:
 
 
 class LockRoutes:
-    """Answers the locks' routes. `may_lock` and `may_break` are the application's own rules; nobody breaks others' locks by default."""
+    """Answers the locks' routes. `may_lock`, `may_see` and `may_break` are the application's own rules.
+
+    Without them everybody sees who has what, and nobody breaks the locks of others.
+    """
 
     def __init__(
-        self, locks: Locks, *, may_lock: MayLock = allow_single, may_break: MayBreak = lambda _principal: False
+        self,
+        locks: Locks,
+        *,
+        may_lock: MayLock = allow_single,
+        may_see: MaySee = lambda _principal, _resource: True,
+        may_break: MayBreak = lambda _principal: False,
     ) -> None:
         """Answer for `locks`, at its address. Raises ValueError where it has none."""
         if not locks.address:
@@ -87,6 +98,7 @@ class LockRoutes:
             raise ValueError(msg)
         self.locks = locks
         self._may_lock = may_lock
+        self._may_see = may_see
         self._may_break = may_break
 
     def answer(self, head: Head, tail: str, query: str, body: bytes, principal: str) -> Response:
@@ -158,15 +170,22 @@ class LockRoutes:
         resources = parse_qs(asked.query).get("resource", [])
         if len(resources) != 1:
             raise RefusalError(400, "Name one resource: ?resource=/orders/42")
-        return _said(_Found([asked.placed(lock) for lock in self.locks.find(resource_of(resources[0]))]))
+        resource = resource_of(resources[0])
+        self._demand_sight(asked, resource)
+        return _said(_Found([asked.placed(lock) for lock in self.locks.find(resource)]))
 
     def _describe(self, asked: _Asked, lock_id: str) -> Response:
         found = self.locks.describe(lock_id)
         if found is None:
             raise RefusalError(404, "No lock with this id is known here.")
+        self._demand_sight(asked, resource_of(found.root))
         if isinstance(found, EndedLock):
             raise RefusalError(410, ended_text(found, datetime.now(UTC)), ended=found)
         return _said(asked.placed(found))
+
+    def _demand_sight(self, asked: _Asked, resource: ResourcePath) -> None:
+        if not self._may_see(asked.principal, resource):
+            raise RefusalError(403, "Who has what is not told to you here.")
 
     def _refresh(self, asked: _Asked, lock_id: str) -> Response:
         body = asked.json(RefreshBody)

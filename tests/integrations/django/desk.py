@@ -37,7 +37,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework"]
 MIDDLEWARE = [*MIDDLEWARE, "site_overlay.strict_policy"]
 ROOT_URLCONF = "site_overlay"
-HOLDFAST = {**HOLDFAST, "EDIT_HEARTBEAT": 1, "GUARD": ["/guarded/"]}
+HOLDFAST = {**HOLDFAST, "EDIT_HEARTBEAT": 1, "GUARD": ["/guarded/", "/basic/"]}
+HOLDFAST["PRINCIPAL"] = "holdfast.integrations.django.rest.authenticated"
+HOLDFAST["MAY_SEE"] = "site_overlay.may_see"
 if "LOCKS_AUTH" in os.environ:
     HOLDFAST["AUTH"] = os.environ["LOCKS_AUTH"].split(":")
 REST_FRAMEWORK = {"EXCEPTION_HANDLER": "holdfast.integrations.django.rest.exception_handler"}
@@ -50,15 +52,24 @@ else:
 
 _OVERLAY = """
 import os
+from asgiref.sync import sync_to_async
 from articles.models import Article
 from desk.urls import urlpatterns as usual
 from django.db import connection
 from django.http import JsonResponse
 from django.urls import include, path
+from django.utils.decorators import method_decorator
+from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import routers, serializers, viewsets
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.permissions import IsAuthenticated
 from holdfast.integrations.django import lock
+from holdfast.integrations.django.configuration import locks
 from holdfast.integrations.django.rest import LockedWrites
+
+def may_see(request, resource):
+    return request.user.is_authenticated or resource.startswith("/public/")
 
 def strict_policy(get_response):
     def middleware(request):
@@ -77,8 +88,14 @@ class Articles(LockedWrites, viewsets.ModelViewSet):
     serializer_class = ArticleSerializer
     authentication_classes = []
 
+class KnownArticles(Articles):
+    authentication_classes = [BasicAuthentication]
+    permission_classes = [IsAuthenticated]
+
 router = routers.DefaultRouter()
 router.register("articles", Articles)
+known = routers.DefaultRouter()
+known.register("articles", KnownArticles)
 
 @csrf_exempt
 def write(request):
@@ -96,8 +113,16 @@ def job(request, name):
 async def job_async(request, name):
     return JsonResponse({"ran": name})
 
+@method_decorator(csrf_exempt, name="dispatch")
+class Holders(View):
+    async def post(self, request, name):
+        found = await sync_to_async(locks().find)("/jobs/" + name)
+        return JsonResponse({"holders": [one.holder.name for one in found]})
+
 urlpatterns = [
     path("rest/", include(router.urls)),
+    path("basic/", include(known.urls)),
+    path("held-by/<name>", lock("/jobs/{name}")(Holders.as_view())),
     path("write", write),
     path("jobs/<name>", job),
     path("async-jobs/<name>", lock("/jobs/{name}")(job_async)),

@@ -135,7 +135,6 @@ class TestApi:
         with desk.client() as nobody, desk.client("bob") as bob, desk.client("root") as root:
             assert lock(nobody).status_code == 403
             held = lock(bob).json()
-            assert nobody.get("/locks", params={"resource": ARTICLE}).json()["locks"][0]["holder"]["name"] == "bob"
             broken = {"reason": "gone home"}
             assert root.post(f"/locks/{held['id']}/break", json=broken).json()["by"] == "root"
             renewed = bob.post(f"/locks/{held['id']}/refresh", json={"token": held["token"]})

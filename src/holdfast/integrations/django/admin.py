@@ -24,7 +24,7 @@ from holdfast.core.decisions import Effect, Reach
 from holdfast.integrations.answering import LockedError, RefusalError, answer_refusal
 from holdfast.integrations.django.answers import as_django, principal_of
 from holdfast.integrations.django.configuration import configured, edit_locks, locks
-from holdfast.integrations.django.editing import Editing, begin_editing, path_of, seize
+from holdfast.integrations.django.editing import Editing, begin_editing, is_wish, path_of, seize
 from holdfast.integrations.django.guards import changing, changing_all
 from holdfast.integrations.django.models import Lock
 from holdfast.wire.locked import headers_423, locked_detail
@@ -89,6 +89,8 @@ class LockableAdmin(admin.ModelAdmin):
             return self._save(request, object_id or "", obj, form_url, extra_context)
         if request.method != "GET":
             return super().changeform_view(request, object_id, form_url, extra_context)
+        if not is_wish(request):
+            return _not_now()
         return self._shown(request, object_id or "", obj, begin_editing(request, obj), form_url, extra_context)
 
     def _shown(
@@ -224,6 +226,8 @@ class LockableAdmin(admin.ModelAdmin):
     def take_over_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether to break the lock, and why; break it, and open the form."""
         obj = self._changeable(request, object_id)
+        if not is_wish(request):
+            return _not_now()
         may_break = self.has_break_lock_permission(request, obj)
         reason = " ".join(request.POST.get("reason", "").split())[:200]
         state = begin_editing(request, obj)  # where it has become free, the form just opens
@@ -329,6 +333,12 @@ def _release(lock_id: str, token: str, principal: str) -> None:
     except RefusalError as error:
         if error.status not in {403, 404, 410}:  # it has ended meanwhile, which was the aim
             raise
+
+
+def _not_now() -> HttpResponse:
+    """To a browser that nobody has asked for the form, it answers what lets a browser drop a page and load it anew when it is wanted."""
+    text = "A form is opened, and its edit lock taken, once somebody asks for it."
+    return HttpResponse(text, status=503, content_type="text/plain")
 
 
 def _json(members: dict[str, Any]) -> HttpResponse:

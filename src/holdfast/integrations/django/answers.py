@@ -19,18 +19,29 @@ from holdfast.databases.classify import classify
 from holdfast.databases.patience import DatabaseLockedError
 from holdfast.integrations.answering import LINKS_LEFT_OUT, REFUSALS, answer_locked, answer_refusal, body_of
 from holdfast.integrations.backends import DEFAULT_PRINCIPAL
+from holdfast.integrations.django.configuration import configured
+from holdfast.integrations.django.naming import name_of
 from holdfast.integrations.guarding import Head
 from holdfast.wire.exchange import Headers, Response
 
-__all__ = ["as_django", "head_of", "principal_of", "refusal_of"]
+__all__ = ["as_django", "head_of", "principal_of", "refusal_of", "user_of"]
 
 _DRIVERS: Final = {"postgresql": "postgresql", "mysql": "mysql"}
 
 
+def user_of(request: HttpRequest) -> Any:
+    """Who sends the request, as HOLDFAST["PRINCIPAL"] says, or who is logged in: a user, or a name; None for nobody who is known."""
+    rule = configured().principal
+    user: Any = getattr(request, "user", None) if rule is None else rule(request)
+    if not user or isinstance(user, str):
+        return user or None
+    return user if user.is_authenticated else None
+
+
 def principal_of(request: HttpRequest) -> str:
-    """The user's name, as its model tells it; the principal of everybody who is not logged in."""
-    user: Any = getattr(request, "user", None)
-    return str(user.get_username()) if user is not None and user.is_authenticated else DEFAULT_PRINCIPAL
+    """The user's name, as its model tells it; the principal of everybody who is not known."""
+    user = user_of(request)
+    return DEFAULT_PRINCIPAL if user is None else name_of(user)
 
 
 def head_of(request: HttpRequest) -> Head:

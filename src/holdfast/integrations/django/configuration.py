@@ -7,6 +7,8 @@ Owns: its keys and their defaults. Must not know: requests, models (they are imp
         "DATABASE": "default",  # the alias in DATABASES that keeps them, with "database"
         "TOKEN": "", "AUTH": None,  # the application's credentials at a Holdfast server
         "GUARD": [],            # URL paths below which no change to a locked path passes
+        "PRINCIPAL": None,      # who sends a request: a function of it, or the name of one; without it, who is logged in
+        "MAY_SEE": None,        # may the sender of a request see who has a resource: a function of both; without it, who is known
         "EDIT_TTL": 300,        # seconds after its last sign of life that an edit lock ends
         "EDIT_HEARTBEAT": 20,   # seconds between two signs of life of an open form
         "EDIT_IDLE": 1800,      # seconds without a key or a click after which a form gives none any more
@@ -15,19 +17,27 @@ Owns: its keys and their defaults. Must not know: requests, models (they are imp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, cast
 
 import msgspec
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
 
 from holdfast.integrations.backends import Locks
 
-__all__ = ["Configuration", "EditLocks", "configured", "edit_locks", "locks"]
+__all__ = ["Configuration", "EditLocks", "PrincipalRule", "SightRule", "configured", "edit_locks", "locks"]
 
 _LEAST_TTL_S: Final = 10
+
+PrincipalRule = Callable[[HttpRequest], Any]
+"""Who sends a request: a user, or a name; None for nobody who is known."""
+
+SightRule = Callable[[HttpRequest, str], bool]
+"""May whoever sends the request see who has the resource with this path, decoded?"""
 
 
 class EditLocks(msgspec.Struct, frozen=True):
@@ -46,10 +56,23 @@ class Configuration(msgspec.Struct, frozen=True):
     token: str = ""
     auth: tuple[str, str] | None = None
     guard: tuple[str, ...] = ()
+    principal: PrincipalRule | None = None
+    may_see: SightRule | None = None
     edit: EditLocks = EditLocks()
 
 
-_KEYS: Final = ("LOCKS", "DATABASE", "TOKEN", "AUTH", "GUARD", "EDIT_TTL", "EDIT_HEARTBEAT", "EDIT_IDLE")
+_KEYS: Final = (
+    "LOCKS",
+    "DATABASE",
+    "TOKEN",
+    "AUTH",
+    "GUARD",
+    "PRINCIPAL",
+    "MAY_SEE",
+    "EDIT_TTL",
+    "EDIT_HEARTBEAT",
+    "EDIT_IDLE",
+)
 
 
 @cache
@@ -77,6 +100,8 @@ def configured() -> Configuration:
         token=str(given.get("TOKEN", "")),
         auth=None if auth is None else (str(auth[0]), str(auth[1])),
         guard=(guard,) if isinstance(guard, str) else tuple(guard),
+        principal=_function(given, "PRINCIPAL"),
+        may_see=_function(given, "MAY_SEE"),
         edit=edit,
     )
 
@@ -90,6 +115,16 @@ def locks() -> Locks:
 
         return Locks(backend=DjangoBackend(found.database))
     return Locks(found.where, token=found.token, auth=found.auth)
+
+
+def _function(given: Mapping[str, Any], key: str) -> Any:
+    """What the key says: a function, or the dotted name of one. Raises ValueError for anything else."""
+    said = given.get(key)
+    found = import_string(said) if isinstance(said, str) else said
+    if found is not None and not callable(found):
+        msg = f'HOLDFAST["{key}"] is a function, or the name of one such as "app.rules.{key.lower()}", not {said!r}'
+        raise ValueError(msg)
+    return found
 
 
 def edit_locks() -> EditLocks:

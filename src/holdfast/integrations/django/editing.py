@@ -3,7 +3,9 @@
 Owns: the decision, as a value. Must not know: the admin, templates, scripts.
 
 Each window has a lock of its own, with a token that the form carries. A window of the same browser session that is opened later, or
-loaded again, takes the lock over without a word, and the earlier one learns of it; the same user in another session is asked first.
+loaded again, takes the lock over without a word, and the earlier one learns of it; the same user in another session is asked first, and
+so is one whom another site's page has led here. What a browser loads without anybody's wish, ahead of time or into another site's page,
+takes nothing (Fetch Metadata: Sec-Purpose, Sec-Fetch-Site, Sec-Fetch-Mode).
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from holdfast.integrations.django.naming import lock_resource
 from holdfast.wire.locked import ContendingLock, LockedAnswer
 from holdfast.wire.sentences import program_name
 
-__all__ = ["CONTINUED", "Editing", "InTheWay", "begin_editing", "path_of", "seize"]
+__all__ = ["CONTINUED", "Editing", "InTheWay", "begin_editing", "is_wish", "path_of", "seize"]
 
 CONTINUED: Final = "continued in another window"
 """The reason that the earlier window of the same user is told."""
 
 _REASON: Final = "open in the admin"
 _MARK_LENGTH: Final = 16
+_NAVIGATE: Final = "navigate"
 _BROWSER: Final = "a web browser"  # goes without saying in an admin
 
 
@@ -45,6 +48,7 @@ class InTheWay(msgspec.Struct, frozen=True):
     reason: str
     program: str
     is_own: bool
+    is_here: bool
     more: int
 
 
@@ -55,6 +59,14 @@ class Editing(msgspec.Struct, frozen=True):
     lock: GrantedLock | None = None
     answer: LockedAnswer | None = None
     in_the_way: InTheWay | None = None
+
+
+def is_wish(request: HttpRequest) -> bool:
+    """False for what no person has asked to see: loaded ahead of time, or as a part of another site's page."""
+    ahead = (request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
+    if any("prefetch" in text or "prerender" in text for text in ahead):
+        return False
+    return not _is_led_here(request) or request.headers.get("Sec-Fetch-Mode", _NAVIGATE) == _NAVIGATE
 
 
 def path_of(instance: Any) -> ResourcePath:
@@ -71,9 +83,9 @@ def begin_editing(request: HttpRequest, instance: Any) -> Editing:
     except LockedError as error:
         answer = error.answer
     principal = principal_of(request)
-    if answer.locks and all(_is_here(lock, principal, mark) for lock in answer.locks):
+    if not _is_led_here(request) and all(_is_here(lock, principal, mark) for lock in answer.locks) and answer.locks:
         return _seized(msgspec.structs.replace(wanted, break_first=CONTINUED))
-    return Editing(path, answer=answer, in_the_way=_told(answer, principal))
+    return Editing(path, answer=answer, in_the_way=_told(answer, principal, mark))
 
 
 def seize(request: HttpRequest, instance: Any, reason: str, *, may_break: bool) -> Editing:
@@ -91,7 +103,8 @@ def _seized(wanted: Wanted) -> Editing:
     try:  # somebody else was quicker, whose lock is not to be broken
         return Editing(wanted.resource, lock=locks().acquire(msgspec.structs.replace(wanted, break_first="")))
     except LockedError as error:
-        return Editing(wanted.resource, answer=error.answer, in_the_way=_told(error.answer, wanted.principal))
+        mark = (wanted.lock_id or "")[:_MARK_LENGTH]
+        return Editing(wanted.resource, answer=error.answer, in_the_way=_told(error.answer, wanted.principal, mark))
 
 
 def _wanted(request: HttpRequest, path: ResourcePath, mark: str) -> Wanted:
@@ -116,7 +129,12 @@ def _is_here(lock: ContendingLock, principal: str, mark: str) -> bool:
     return lock.holder.name == principal and lock.id.startswith(f"{mark}-")
 
 
-def _told(answer: LockedAnswer, principal: str) -> InTheWay | None:
+def _is_led_here(request: HttpRequest) -> bool:
+    """True where a page of another site has sent the browser here."""
+    return request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
+
+
+def _told(answer: LockedAnswer, principal: str, mark: str) -> InTheWay | None:
     if not answer.locks:
         return None
     lock = answer.locks[0]
@@ -128,5 +146,6 @@ def _told(answer: LockedAnswer, principal: str) -> InTheWay | None:
         reason="" if lock.reason == _REASON else lock.reason,
         program="" if program == _BROWSER else program,
         is_own=all(one.holder.name == principal for one in answer.locks),
+        is_here=all(_is_here(one, principal, mark) for one in answer.locks),
         more=len(answer.locks) - 1,
     )
