@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from holdfast.core.paths import ResourcePath
 from holdfast.integrations import Locks, Wanted, aiohttp, fastapi, flask, litestar, starlette
 from holdfast.integrations.asgi import LockMiddleware
 from holdfast.integrations.backends import resource_of
@@ -84,6 +85,8 @@ class TestMounted:
         app.put("/w/{w}", dependencies=[Depends(fastapi.require_lock())])(lambda w: w)
         with Locks(tmp_path / "inner.db", address="/locks") as own:
             fastapi.install(inner, own)
+            inner.add_middleware(LockMiddleware, locks=own, under=["/g"])
+            inner.put("/g/{g}")(lambda g: g)
             fastapi.install(app, locks)
             app.mount("/sub", inner)
             with TestClient(app, root_path="/shop") as client:
@@ -93,6 +96,8 @@ class TestMounted:
                 assert (refused.status_code, refused.json()["resource"]) == (423, "/w/1")
                 assert refused.json()["locks"][0]["url"] == lock.json()["url"]
                 assert client.put("/shop/w/1").status_code == 200
+                assert client.post("/shop/sub/locks", json={"resource": "/g/1"}).status_code == 201
+                assert client.put("/shop/sub/g/1").status_code == 423
 
     def test_a_guard_before_a_mounted_part_means_the_same_resources(self, locks: Locks) -> None:
         async def saved(scope: Any, receive: Any, send: Any) -> None:
@@ -261,3 +266,18 @@ def test_an_application_below_a_prefix_says_so_in_every_address_of_a_lock(locks:
     assert [one["url"] for one in found["locks"]] == [lock["url"]]
     shown: Any = client.get(lock["url"].removeprefix("/shop"), shop).json
     assert shown["url"] == lock["url"]
+
+
+def test_who_has_what_is_told_by_the_applications_rule(locks: Locks) -> None:
+    def may_see(principal: str, resource: ResourcePath) -> bool:
+        return (principal, resource.text) == ("anonymous", "/a b")
+
+    in_flask, in_starlette = Flask(__name__), Starlette()
+    flask.install(in_flask, locks, may_see=may_see)
+    starlette.install(in_starlette, locks, may_see=may_see)
+    hidden = locks.acquire(Wanted(resource=resource_of("/b"), principal="ada"))
+    with TestClient(in_starlette) as client:
+        for get in (in_flask.test_client().get, client.get):
+            assert get("/locks?resource=/a%2520b").status_code == 200
+            assert get("/locks?resource=/b").status_code == 403
+            assert get(f"/locks/{hidden.id}").status_code == 403

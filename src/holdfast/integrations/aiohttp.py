@@ -30,7 +30,7 @@ from holdfast.integrations.backends import DEFAULT_PRINCIPAL, Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Guard, Head
 from holdfast.integrations.holding import Terms, resource_named
-from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, MaySee, allow_single, see_all
 from holdfast.integrations.threads import answer_on_thread, ask_on_thread, held_on_thread, read_body, require_on_thread
 from holdfast.wire.exchange import Headers, Response
 
@@ -80,17 +80,18 @@ def install(
     *,
     principal: PrincipalOf = _nobody,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Locks:
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
-    `principal` tells who sends a request; aiohttp itself knows nobody. `may_lock` and `may_break` are the application's rules for the
-    routes; see `lock_routes`. What it takes in with `add_subapp` has the same locks, unless it was given its own. Returns `locks`.
+    `principal` tells who sends a request; aiohttp itself knows nobody. `may_lock`, `may_see` and `may_break` are the application's
+    rules for the routes; see `lock_routes`. What it takes in with `add_subapp` has the same locks, unless it was given its own. Returns `locks`.
     """
     app[_INSTALLED] = Installed(locks, principal)
     app.middlewares.append(_answer_refusals)
     if locks.address:
-        app.add_routes(lock_routes(locks, principal=principal, may_lock=may_lock, may_break=may_break))
+        app.add_routes(lock_routes(locks, principal=principal, may_lock=may_lock, may_see=may_see, may_break=may_break))
     return locks
 
 
@@ -191,14 +192,16 @@ def lock_routes(
     *,
     principal: PrincipalOf = _nobody,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> list[web.RouteDef]:
     """The locks' own routes (see `integrations.routes`), at their address; `install` adds them by itself.
 
     `may_lock(principal, resource, depth)` is asked for every new lock: without a rule any resource may be locked, but nothing
-    together with all that is below it. `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
+    together with all that is below it. `may_see(principal, resource)` tells who may ask who has a resource: without a rule, everybody.
+    `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
     """
-    routes = LockRoutes(locks, may_lock=may_lock, may_break=may_break)
+    routes = LockRoutes(locks, may_lock=may_lock, may_see=may_see, may_break=may_break)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         body = await read_body(request.content.iter_any())

@@ -15,7 +15,7 @@ from holdfast.integrations.guarding import Guard, Head
 from holdfast.integrations.threads import ask_on_thread
 from holdfast.wire.exchange import Headers, Response
 
-__all__ = ["ROOT", "App", "LockMiddleware", "Receive", "Scope", "Send", "head_of", "principal_of"]
+__all__ = ["ROOT", "WHERE", "App", "LockMiddleware", "Receive", "Scope", "Send", "head_of", "principal_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,7 +25,10 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 _HTTP: Final = "http"
 
 ROOT: Final = "holdfast.root"
-"""In a scope: the path at which the application stands that the locks are installed in, as text."""
+"""In a scope: the path at which the application stands that locks are installed in, as text."""
+
+WHERE: Final = "holdfast.where"
+"""In a scope: where those are kept, as their Locks say."""
 
 
 def head_of(scope: Scope) -> Head:
@@ -53,6 +56,7 @@ def principal_of(scope: Scope) -> str:
 class LockMiddleware:
     """Guards an ASGI application by `locks`: see `guarding.Guard` for `under`, `methods` and `resource`.
 
+    Paths begin where it stands; but before something mounted in an application that the same locks are installed in, where that stands.
     `principal` tells from the scope who sends a request. A middleware that finds that out stands outside of this one.
     What is checked here is the moment before the application begins: whoever needs certainty until its end holds a lock meanwhile.
     """
@@ -85,7 +89,8 @@ class LockMiddleware:
 
     def head(self, scope: Scope) -> Head:
         """The head of the request, as the application behind will see it."""
-        return head_of(scope)
+        is_inside = scope.get(WHERE) == self._guard.locks.where
+        return head_of(scope if is_inside else {**scope, ROOT: scope.get("root_path")})
 
 
 async def _send_whole(response: Response, send: Send) -> None:

@@ -23,7 +23,7 @@ from holdfast.integrations import starlette
 from holdfast.integrations.answering import LockedError, openapi_responses
 from holdfast.integrations.asgi import LockMiddleware
 from holdfast.integrations.backends import Locks, Wanted
-from holdfast.integrations.routes import MayBreak, MayLock, allow_single
+from holdfast.integrations.routes import MayBreak, MayLock, MaySee, allow_single, see_all
 from holdfast.integrations.starlette import (
     PrincipalOf,
     install_database_errors,
@@ -55,11 +55,12 @@ def install(
     *,
     principal: PrincipalOf | None = None,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Locks:
     """As `starlette.install`; and every operation that depends on a lock has the 423 in the OpenAPI document."""
     more: dict[str, Any] = {} if principal is None else {"principal": principal}
-    starlette.install(app, locks, may_lock=may_lock, may_break=may_break, **more)
+    starlette.install(app, locks, may_lock=may_lock, may_see=may_see, may_break=may_break, **more)
     plain = app.openapi
 
     @wraps(plain)

@@ -29,7 +29,7 @@ from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms, held, require, resource_named
-from holdfast.integrations.routes import MAX_BODY_BYTES, LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.routes import MAX_BODY_BYTES, LockRoutes, MayBreak, MayLock, MaySee, allow_single, see_all
 from holdfast.integrations.wsgi import LockMiddleware, head_of, principal_of
 from holdfast.wire.exchange import Response
 
@@ -79,18 +79,21 @@ def install(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Locks:
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
-    `principal` tells who sends the current request (REMOTE_USER, where none is given). `may_lock` and `may_break` are the
+    `principal` tells who sends the current request (REMOTE_USER, where none is given). `may_lock`, `may_see` and `may_break` are the
     application's rules for the routes; see `lock_routes`. Returns `locks`.
     """
     app.extensions[_NAME] = Installed(locks, principal)
     for kind in REFUSALS:
         app.register_error_handler(kind, _on_refusal)
     if locks.address:
-        app.register_blueprint(lock_routes(locks, principal=principal, may_lock=may_lock, may_break=may_break))
+        app.register_blueprint(
+            lock_routes(locks, principal=principal, may_lock=may_lock, may_see=may_see, may_break=may_break)
+        )
     return locks
 
 
@@ -196,14 +199,16 @@ def lock_routes(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Blueprint:
     """The locks' own routes (see `integrations.routes`), at their address; `install` adds them by itself.
 
     `may_lock(principal, resource, depth)` is asked for every new lock: without a rule any resource may be locked, but nothing
-    together with all that is below it. `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
+    together with all that is below it. `may_see(principal, resource)` tells who may ask who has a resource: without a rule, everybody.
+    `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
     """
-    routes = LockRoutes(locks, may_lock=may_lock, may_break=may_break)
+    routes = LockRoutes(locks, may_lock=may_lock, may_see=may_see, may_break=may_break)
     blueprint = Blueprint(_NAME, __name__, url_prefix=locks.address)
 
     def answer(tail: str = "") -> FlaskResponse:

@@ -57,7 +57,7 @@ from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms, resource_named
-from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, MaySee, allow_single, see_all
 from holdfast.integrations.threads import answer_on_thread, ask_on_thread, held_on_thread, read_body, require_on_thread
 from holdfast.wire.exchange import Response as Answer
 
@@ -112,13 +112,14 @@ def install(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Locks:
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
     Every operation that has the guard or the decorator of this module has the 423 in the OpenAPI document. `principal` tells who sends a
-    request; without one it is the connection's user, where that has `is_authenticated` and a `display_name` or `username`. `may_lock`
-    and `may_break` are the application's rules for the routes; see `lock_routes`. Returns `locks`.
+    request; without one it is the connection's user, where that has `is_authenticated` and a `display_name` or `username`. `may_lock`,
+    `may_see` and `may_break` are the application's rules for the routes; see `lock_routes`. Returns `locks`.
     """
     app.state[_NAME] = Installed(locks, principal)
     _handlers_of(app).update(dict.fromkeys(REFUSALS, _on_refusal))
@@ -128,7 +129,7 @@ def install(
         _describe(known)
     app.plugins.receive_route = (*app.plugins.receive_route, _Describing())
     if locks.address:
-        app.register(lock_routes(locks, principal=principal, may_lock=may_lock, may_break=may_break))
+        app.register(lock_routes(locks, principal=principal, may_lock=may_lock, may_see=may_see, may_break=may_break))
     return locks
 
 
@@ -263,14 +264,16 @@ def lock_routes(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> HTTPRouteHandler:
     """The locks' own routes (see `integrations.routes`), at their address; `install` adds them by itself.
 
     `may_lock(principal, resource, depth)` is asked for every new lock: without a rule any resource may be locked, but nothing
-    together with all that is below it. `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
+    together with all that is below it. `may_see(principal, resource)` tells who may ask who has a resource: without a rule, everybody.
+    `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
     """
-    routes = LockRoutes(locks, may_lock=may_lock, may_break=may_break)
+    routes = LockRoutes(locks, may_lock=may_lock, may_see=may_see, may_break=may_break)
 
     async def answer_locks(request: _Request) -> Response[bytes]:
         body = await read_body(request.stream())

@@ -45,7 +45,16 @@ from holdfast.wire.exchange import Response
 from holdfast.wire.rfc4918 import parse_lock_token
 from holdfast.wire.webpages import HTML_CONTENT_TYPE, PAGE_POLICY, render_problem_page
 
-__all__ = ["MAX_BODY_BYTES", "LockRoutes", "MayBreak", "MayLock", "MaySee", "allow_single", "may_stand_in_line"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "LockRoutes",
+    "MayBreak",
+    "MayLock",
+    "MaySee",
+    "allow_single",
+    "may_stand_in_line",
+    "see_all",
+]
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Longest body that a route takes, in bytes."""
@@ -73,6 +82,11 @@ def allow_single(_principal: str, resource: ResourcePath, depth: Depth) -> bool:
     return depth is Depth.ZERO and not resource.is_root
 
 
+def see_all(_principal: str, _resource: ResourcePath) -> bool:
+    """The rule where an application gives none: everybody may see who has what, as a 423 tells it to everybody."""
+    return True
+
+
 def may_stand_in_line(head: Head, tail: str) -> bool:
     """True for a request that asks for a new lock; none of the others waits for anybody."""
     return head.method == "POST" and not tail.strip("/")
@@ -89,7 +103,7 @@ class LockRoutes:
         locks: Locks,
         *,
         may_lock: MayLock = allow_single,
-        may_see: MaySee = lambda _principal, _resource: True,
+        may_see: MaySee = see_all,
         may_break: MayBreak = lambda _principal: False,
     ) -> None:
         """Answer for `locks`, at its address. Raises ValueError where it has none."""

@@ -24,12 +24,12 @@ from holdfast.core.model import LockScope
 from holdfast.core.paths import ResourcePath
 from holdfast.faces.api.bodies import ShownLock
 from holdfast.integrations.answering import REFUSALS, LockedError, answer_refusal, body_of
-from holdfast.integrations.asgi import ROOT, App, LockMiddleware, Receive, Scope, Send, head_of, principal_of
+from holdfast.integrations.asgi import ROOT, WHERE, App, LockMiddleware, Receive, Scope, Send, head_of, principal_of
 from holdfast.integrations.backends import Locks, Wanted
 from holdfast.integrations.database_errors import answer_database_error, database_errors
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms, resource_named
-from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, allow_single
+from holdfast.integrations.routes import LockRoutes, MayBreak, MayLock, MaySee, allow_single, see_all
 from holdfast.integrations.threads import answer_on_thread, ask_on_thread, held_on_thread, read_body, require_on_thread
 from holdfast.wire.exchange import Response
 
@@ -77,11 +77,12 @@ def install(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> Locks:
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
-    `principal` tells who sends a request (the user of AuthenticationMiddleware, where none is given). `may_lock` and `may_break`
+    `principal` tells who sends a request (the user of AuthenticationMiddleware, where none is given). `may_lock`, `may_see` and `may_break`
     are the application's rules for the routes; see `lock_routes`. What is mounted in it has the same locks, unless it was given its
     own. Returns `locks`.
     """
@@ -90,7 +91,9 @@ def install(
     for kind in REFUSALS:
         app.add_exception_handler(kind, _on_refusal)
     if locks.address:
-        app.router.routes.extend(lock_routes(locks, principal=principal, may_lock=may_lock, may_break=may_break))
+        app.router.routes.extend(
+            lock_routes(locks, principal=principal, may_lock=may_lock, may_see=may_see, may_break=may_break)
+        )
     return locks
 
 
@@ -164,14 +167,16 @@ def lock_routes(
     *,
     principal: PrincipalOf = _principal,
     may_lock: MayLock = allow_single,
+    may_see: MaySee = see_all,
     may_break: MayBreak = lambda _principal: False,
 ) -> list[Route]:
     """The locks' own routes (see `integrations.routes`), at their address; `install` adds them by itself.
 
     `may_lock(principal, resource, depth)` is asked for every new lock: without a rule any resource may be locked, but nothing
-    together with all that is below it. `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
+    together with all that is below it. `may_see(principal, resource)` tells who may ask who has a resource: without a rule, everybody.
+    `may_break(principal)` tells who breaks others' locks: without a rule, nobody.
     """
-    routes = LockRoutes(locks, may_lock=may_lock, may_break=may_break)
+    routes = LockRoutes(locks, may_lock=may_lock, may_see=may_see, may_break=may_break)
 
     async def answer(request: Request) -> StarletteResponse:
         body = await _body(request)
@@ -202,8 +207,8 @@ class _Entering:
         self._found = found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outside = {name: scope[name] for name in (_FOUND, ROOT) if name in scope}
-        scope.update({_FOUND: self._found, ROOT: scope.get("root_path") or ""})
+        outside = {name: scope[name] for name in (_FOUND, ROOT, WHERE) if name in scope}
+        scope.update({_FOUND: self._found, ROOT: scope.get("root_path") or "", WHERE: self._found.locks.where})
         try:
             await self._app(scope, receive, send)
         finally:
