@@ -30,6 +30,7 @@ from holdfast.databases.answering import LockedAnswer, refused_answer, sentence_
 from holdfast.databases.lockasking import Asking, LockWish, span_of
 from holdfast.databases.lockplaces import LockPlaces
 from holdfast.databases.lockrows import LONGEST_PATH, Ended, LockRows, instant, milliseconds
+from holdfast.databases.locktransactions import demand_transaction
 from holdfast.databases.lockwaiting import counted
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.sentences import clean, clock_text
@@ -262,10 +263,12 @@ class LockDecisions:
         empty = not locks or self.places.is_empty(connection)
         return {} if empty else counted(locks, self.places.reading(connection, now))
 
-    def lost(self, connection: Connection, lock: Lock) -> LockLostError:
-        """What is to be raised about `lock`."""
-        found = self.rows.find(connection, lock.id, self.rows.time(connection))
-        return LockLostError(lock.root.text, None if found is None else found[1])
+    def confirming(self, connection: Connection, lock: Lock) -> None:
+        """Hold `lock` until the end of the application's own transaction. Raises LockLostError, RuntimeError."""
+        if not self.rows.hold_row(connection, lock):
+            found = self.rows.find(connection, lock.id, self.rows.time(connection))
+            raise LockLostError(lock.root.text, None if found is None else found[1])
+        demand_transaction(connection)
 
     def _mine(self, connection: Connection, known: Lock | str, holder: str | None, now: int) -> Lock:
         """The lock, if it is held, and the holder's. Raises LockLostError, NotHolderError."""

@@ -29,7 +29,6 @@ from holdfast.core.model import Lock
 from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.answering import LockedAnswer
-from holdfast.databases.immediate import READ_ONLY
 from holdfast.databases.lockasking import Asking, TurnedDownError
 from holdfast.databases.lockdecisions import (
     LockDecisions,
@@ -42,6 +41,7 @@ from holdfast.databases.lockdecisions import (
     path_of,
 )
 from holdfast.databases.lockrows import Ended
+from holdfast.databases.locktransactions import begun, engines_of
 from holdfast.databases.lockwaiting import Look, Step, following, waiting
 from holdfast.databases.retrying import run_locked, run_locked_async
 from holdfast.wire.davxml_write import Condition
@@ -100,7 +100,7 @@ class LockTable(LockDecisions):
 
     def bind(self, engine: Engine) -> Self:
         """Keep the locks in the database of this engine, from now on."""
-        self._engines = _engines(engine)
+        self._engines = engines_of(engine)
         return self
 
     @property
@@ -196,10 +196,11 @@ class LockTable(LockDecisions):
         return self.check((Effect(path_of(resource), Reach.CONTENT),), tokens, holder)
 
     def confirm(self, connection: Connection | Session, lock: Lock) -> None:
-        """Raise LockLostError unless `lock` is held now; if so, it is until the end of the transaction on `connection`."""
-        plain = connection.connection() if isinstance(connection, Session) else connection
-        if not self.rows.hold_row(plain, lock):
-            raise self.lost(plain, lock)
+        """Raise LockLostError unless `lock` is held now; if so, it is until the end of the transaction on `connection`.
+
+        Raises RuntimeError where that is in autocommit, and so has none.
+        """
+        self.confirming(connection.connection() if isinstance(connection, Session) else connection, lock)
 
     @contextmanager
     def hold(
@@ -223,7 +224,7 @@ class LockTable(LockDecisions):
             return Look.REFUSED
 
     def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
-        return self._on(_bound(self._engines)[0], work, self._deadline if deadline is None else deadline)
+        return self._on(_bound(self._engines)[0], begun(work), self._deadline if deadline is None else deadline)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return self._on(_bound(self._engines)[1], work, self._deadline)
@@ -262,7 +263,7 @@ class AsyncLockTable(LockDecisions):
 
     def bind(self, engine: AsyncEngine) -> Self:
         """As LockTable.bind."""
-        plain, reading = _engines(engine.sync_engine)
+        plain, reading = engines_of(engine.sync_engine)
         self._engines = AsyncEngine(plain), AsyncEngine(reading)
         return self
 
@@ -333,8 +334,7 @@ class AsyncLockTable(LockDecisions):
     async def confirm(self, connection: AsyncConnection | AsyncSession, lock: Lock) -> None:
         """As LockTable.confirm."""
         plain = await connection.connection() if isinstance(connection, AsyncSession) else connection
-        if not await plain.run_sync(self.rows.hold_row, lock):
-            raise await plain.run_sync(self.lost, lock)
+        await plain.run_sync(self.confirming, lock)
 
     @asynccontextmanager
     async def hold(
@@ -372,7 +372,7 @@ class AsyncLockTable(LockDecisions):
         await asyncio.shield(task)
 
     async def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
-        return await self._on(_bound(self._engines)[0], work, self._deadline if deadline is None else deadline)
+        return await self._on(_bound(self._engines)[0], begun(work), self._deadline if deadline is None else deadline)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._on(_bound(self._engines)[1], work, self._deadline)
@@ -400,32 +400,6 @@ def _ignoring_loss() -> Generator[None]:
         yield
     except LockLostError:
         return
-
-
-def _engines(engine: Engine) -> tuple[Engine, Engine]:
-    """For writing and for reading: with transactions, even where the application's are in AUTOCOMMIT.
-
-    PostgreSQL's may be set to REPEATABLE READ, in which who has waited for his turn would not see what was done before it.
-    """
-    match engine.dialect.name:
-        case "postgresql":
-            level = "READ COMMITTED"
-        case "sqlite" if _is_autocommit(engine):
-            level = "SERIALIZABLE"
-        case "mysql" | "mariadb" if _is_autocommit(engine):
-            level = "REPEATABLE READ"
-        case "sqlite" | "mysql" | "mariadb":
-            level = ""
-        case other:
-            msg = f"a LockTable is for SQLite, PostgreSQL, MySQL and MariaDB, not for {other}"
-            raise ValueError(msg)
-    writing = engine.execution_options(isolation_level=level) if level else engine
-    return writing, writing.execution_options(**{READ_ONLY: True})
-
-
-def _is_autocommit(engine: Engine) -> bool:
-    level = engine.get_execution_options().get("isolation_level")
-    return (level or getattr(engine.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT"
 
 
 def _bound(engines: tuple[T, T] | None) -> tuple[T, T]:
