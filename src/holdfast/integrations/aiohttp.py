@@ -86,7 +86,8 @@ def install(
     """Let an application answer 423: its exceptions become answers, and at `locks.address` stand the locks' own routes.
 
     `principal` tells who sends a request; aiohttp itself knows nobody. `may_lock`, `may_see` and `may_break` are the application's
-    rules for the routes; see `lock_routes`. What it takes in with `add_subapp` has the same locks, unless it was given its own. Returns `locks`.
+    rules for the routes; see `lock_routes`. What it takes in with `add_subapp` has the same locks, unless it was given its own.
+    Returns `locks`.
     """
     app[_INSTALLED] = Installed(locks, principal)
     app.middlewares.append(_answer_refusals)
