@@ -137,6 +137,9 @@ def test_of_a_statement_the_kind_and_the_table_are_told(statement: str, told: st
     [
         ("/usr/bin/python3 /srv/app/report.py --password=hunter2", "python3 report.py"),
         ('python3 -c \'print("hunter2")', "python3"),
+        ("python3 -m shop.nightly hunter2", "python3 -m shop.nightly"),
+        ("backup -m hunter2", "backup"),
+        (f"python3 {sys.executable} hunter2", f"python3 {Path(sys.executable).name}"),
         ("backup hunter2", "backup"),
         ("[kworker]", "kworker"),
         ("", ""),

@@ -21,6 +21,7 @@ __all__ = ["Holder", "MissingDriverError", "UnreachableDatabaseError", "WhoError
 
 _LONGEST_STATEMENT: Final = 160
 _SCRIPT: Final = re.compile(r"[^-=].*\.(py|pyz|rb|js|mjs|ts|pl|php|sh|jar)", re.ASCII)
+_MODULE: Final = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 _COMMENT: Final = re.compile(r"/\*.*?(?:\*/|$)|--[^\n]*|#[^\n]*", re.DOTALL)
 _LITERAL: Final = re.compile(
     r"""'(?:[^'\\]|\\.|'')*(?:'|$)|(?<![\w.])"(?:[^"\\]|\\.)*(?:"|$)|\$(\w*)\$.*?(?:\$\1\$|$)""", re.DOTALL
@@ -132,8 +133,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         >>> print(Holder(dialect=Dialect.MYSQL, pid=7, doing="is idle", statement="UPDATE usr SET pw = 'hunter2'").brief)
         7: is idle; last statement: UPDATE usr ...
         """
-        script = [os.path.basename(word) for word in self._words()[1:2] if _SCRIPT.fullmatch(word)]
-        program = " ".join([self.program_name, *script])
+        program = " ".join([self.program_name, *_script_of(self._words())])
         return str(msgspec.structs.replace(self, program=program, statement=_kind_of(self.statement)))
 
     def _words(self) -> list[str]:
@@ -168,6 +168,22 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     def _bracketed(self) -> str:
         return f"({self.mode})" if self.mode and self.resource else self.mode
+
+
+def _script_of(words: list[str]) -> list[str]:
+    """What an interpreter runs, by its command line: a script that is there or is called like one, or a module of Python's.
+
+    >>> _script_of(["python3", "/srv/report.py", "hunter2"]), _script_of(["python3", "-m", "shop.nightly", "hunter2"])
+    (['report.py'], ['-m', 'shop.nightly'])
+    """
+    if words[1:2] == ["-m"]:
+        is_python = os.path.basename(words[0]).startswith("python")
+        return words[1:3] if is_python and all(_MODULE.fullmatch(word) for word in words[2:3]) else []
+    return [
+        os.path.basename(word)
+        for word in words[1:2]
+        if _SCRIPT.fullmatch(word) or (os.path.isabs(word) and os.path.isfile(word))
+    ]
 
 
 def _kind_of(statement: str) -> str:
