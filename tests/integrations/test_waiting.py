@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from holdfast.integrations.fastapi import install, lock
 from holdfast.integrations.guarding import Head
 from holdfast.integrations.holding import Terms
 from holdfast.integrations.routes import LockRoutes
+from holdfast.integrations.steps import Steps
 from holdfast.integrations.threads import answer_on_thread, held_on_thread
 from holdfast.wire.exchange import Headers
 from tests.integrations.conftest import Kept
@@ -157,3 +159,19 @@ def test_whoever_waits_at_the_locks_routes_takes_no_place_of_the_applications_ow
         await until(lambda: length(locks, held) == 0)
 
     asyncio.run(main())
+
+
+def test_who_does_not_wait_stands_behind_nobody_that_is_slow_to_be_answered(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    class Slow(Locks):
+        def acquiring(self, wanted: Wanted) -> Steps[GrantedLock]:
+            both.wait()  # passes once both have asked
+            return super().acquiring(wanted)
+
+    async def main(locks: Locks) -> None:
+        people = await asyncio.gather(*[settled(bill(locks, wait=0)) for _ in range(2)])
+        assert "bob" in people
+
+    with Slow(tmp_path / "locks.db") as locks:
+        asyncio.run(main(locks))

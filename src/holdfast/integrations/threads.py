@@ -80,7 +80,7 @@ async def held_on_thread(
         settled = terms if may_wait else msgspec.structs.replace(terms, wait=0.0)
         blocks = settled.wait > 0 and not locks.waits_in_steps
         steps = taking(locks, head, resource, principal, settled)
-        taken = await loop.take(_Taking(steps, release), line, blocks=blocks)
+        taken = await loop.take(_Taking(steps, release), line if settled.wait > 0 else None, blocks=blocks)
     try:
         yield taken
     finally:
