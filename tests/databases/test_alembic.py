@@ -21,6 +21,7 @@ from tests.databases.conftest import MakeEngine
         "sqlite",
         pytest.param("postgres", marks=pytest.mark.process),
         pytest.param("mariadb", marks=[pytest.mark.process, pytest.mark.tool("mariadbd")]),
+        pytest.param("mysql", marks=[pytest.mark.process, pytest.mark.tool("mysqld")]),
     ],
 )
 def make_engine(request: pytest.FixtureRequest, tmp_path: Path, engine_for: MakeEngine) -> Iterator[Engine]:

@@ -38,6 +38,7 @@ DATABASES = [
     "sqlite",
     pytest.param("postgres", marks=pytest.mark.process),
     pytest.param("mariadb", marks=[pytest.mark.process, pytest.mark.tool("mariadbd")]),
+    pytest.param("mysql", marks=[pytest.mark.process, pytest.mark.tool("mysqld")]),
 ]
 HOUR_MS = 3_600_000
 
