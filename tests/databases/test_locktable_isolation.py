@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, Table, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from holdfast.databases import AsyncLockTable, LockTable, ResourceLockedError
+from holdfast.core.model import Depth, Lock
+from holdfast.databases import AsyncLockTable, DatabaseLockedError, LockLostError, LockTable, ResourceLockedError
+from holdfast.databases.lockrows import DatabaseNow
 from tests.databases.conftest import MakeEngine
-from tests.databases.test_locktable import ASYNC, make_engine, make_locks, make_orders
+from tests.databases.test_locktable import ASYNC, HOUR_MS, later, make_engine, make_locks, make_orders
 from tests.databases.test_locktable_line import make_url
 
 __all__ = ["make_engine", "make_locks", "make_orders", "make_url"]
+
+SERVERS = [
+    pytest.param("postgres", marks=pytest.mark.process),
+    pytest.param("mariadb", marks=[pytest.mark.process, pytest.mark.tool("mariadbd")]),
+    pytest.param("mysql", marks=[pytest.mark.process, pytest.mark.tool("mysqld")]),
+]
+"""Where rows are locked, and not the whole database."""
 
 
 # -- the driver's own autocommit ---------------------------------------------------------------------
@@ -111,3 +122,161 @@ def test_a_driver_whose_commit_ends_nothing_is_refused(tmp_path, engine_for: Mak
     locks.create()
     with pytest.raises(RuntimeError, match="autocommit=True in connect_args"):
         locks.acquire("/a", "ada")
+
+
+# -- beside a transaction that writes under a lock -----------------------------------------------------
+
+
+def writing_under(how: str, connection: Connection, locks: LockTable, orders: Table, lock: Lock) -> None:
+    if how == "guard":
+        assert connection.execute(update(orders).where(locks.guard(lock)).values(n=7)).rowcount == 1
+    else:
+        locks.confirm(connection, lock)
+        connection.execute(update(orders).values(n=7))
+
+
+@contextmanager
+def at_the_same_time(work: Callable[[], object]) -> Iterator[threading.Event]:
+    """Somebody else does this; the event is set when it is done, which it is at the end of the block at the latest."""
+    done = threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again below
+            errors.append(error)
+        done.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield done
+    finally:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("how", ["guard", "confirm"])
+@pytest.mark.parametrize("ends", ["break with a grace", "break with a grace, and expiry before it"])
+def test_a_break_with_a_grace_does_not_end_the_lock_within_a_guarded_transaction(
+    locks: LockTable, engine: Engine, orders: Table, how: str, ends: str
+):
+    """The grace is over while the transaction is at work: the next holder waits for the commit, and sees what it wrote."""
+    lock = locks.acquire("/orders/42", "ada", ttl=7200)
+    locks.break_(lock.id, "root", "deploy", after=600)
+    if "expiry" in ends:
+        lock = locks.refresh(lock, ttl=60)
+    after = later(engine, 300_000 if "expiry" in ends else HOUR_MS)
+    seen: list[int] = []
+
+    def take() -> None:
+        after.acquire("/orders/42", "bob")
+        with engine.connect() as connection:
+            seen.append(connection.execute(select(orders.c.n)).scalar_one())
+
+    with ExitStack() as stack:
+        with engine.begin() as connection:
+            writing_under(how, connection, locks, orders, lock)
+            taken = stack.enter_context(at_the_same_time(take))
+            assert not taken.wait(0.3)
+    assert seen == [7]
+    with pytest.raises(LockLostError, match="has expired" if "expiry" in ends else "broken by root at .*: deploy"):
+        after.release(lock)
+
+
+@pytest.mark.parametrize("how", ["guard", "confirm"])
+@pytest.mark.parametrize("url", SERVERS, indirect=True)
+def test_a_guarded_transaction_keeps_no_other_lock_from_being_granted_refreshed_or_ended(
+    locks: LockTable, engine: Engine, orders: Table, how: str
+):
+    """Neither those on the resources beside it, on whatever side of it they sort."""
+    others = LockTable(engine, deadline=2)
+    before, behind = others.acquire("/orders/1", "bob"), others.acquire("/orders/5", "bob")
+    lock = locks.acquire("/orders/3", "ada")
+    gone = others.acquire("/orders/6", "bob", ttl=60)
+    with engine.begin() as connection:
+        writing_under(how, connection, locks, orders, lock)
+        for place in ("/order", "/orders/2", "/orders/30", "/orders/4", "/z"):
+            others.acquire(place, "bob")
+        others.refresh(before)
+        others.break_(behind.id, "root", "deploy")
+        others.release(before)
+        for place in ("/orders/1", "/orders/5"):
+            others.acquire(place, "cyd")
+        LockTable(engine, deadline=2, now=DatabaseNow() + 120_000).acquire(gone.root, "cyd")
+        with pytest.raises(ResourceLockedError):
+            others.acquire("/orders/3", "bob")
+        with pytest.raises(ResourceLockedError):
+            others.acquire("/orders", "bob", depth=Depth.INFINITY)
+        assert others.in_the_way("/orders/3") is not None
+
+
+@pytest.mark.parametrize("url", SERVERS, indirect=True)
+@pytest.mark.parametrize("what", ["break", "break first", "release", "refresh", "grant"])
+def test_whoever_waits_for_a_guarded_transaction_keeps_nobody_else_waiting(
+    locks: LockTable, engine: Engine, orders: Table, what: str
+):
+    lock = locks.acquire("/orders/3", "ada", ttl=60)
+    work = {
+        "break": lambda: locks.break_(lock.id, "root", "deploy"),
+        "break first": lambda: locks.acquire("/orders/3", "root", break_first="deploy", may_break=True),
+        "release": lambda: locks.release(lock),
+        "refresh": lambda: locks.refresh(lock),
+        "grant": lambda: later(engine).acquire("/orders/3", "bob"),
+    }[what]
+    others = LockTable(engine, deadline=2)
+    with ExitStack() as stack:
+        with engine.begin() as connection:
+            writing_under("guard", connection, locks, orders, lock)
+            done = stack.enter_context(at_the_same_time(work))
+            assert not done.wait(0.3)
+            for place in ("/orders/2", "/other"):
+                others.release(others.acquire(place, "bob"))
+            assert not done.is_set()
+    holder = locks.find("/orders/3") if what != "grant" else later(engine).find("/orders/3")
+    told = {"break first": ["root"], "refresh": ["ada"], "grant": ["bob"]}.get(what, [])
+    assert [one.principal for one in holder] == told
+
+
+@pytest.mark.parametrize("url", SERVERS, indirect=True)
+def test_who_waits_for_a_guarded_transaction_in_vain_learns_that_the_database_is_locked(
+    locks: LockTable, engine: Engine, orders: Table
+):
+    """A refresh from within one's own transaction, say: on another connection it waits for itself."""
+    lock = locks.acquire("/orders/3", "ada", ttl=60)
+    hasty = LockTable(engine, deadline=0.2)
+    with engine.begin() as connection:
+        locks.confirm(connection, lock)
+        with pytest.raises(DatabaseLockedError):
+            hasty.refresh(lock)
+        with pytest.raises(DatabaseLockedError):
+            LockTable(engine, deadline=0.2, now=DatabaseNow() + HOUR_MS).acquire("/orders/3", "bob")
+    hasty.refresh(lock)
+
+
+def test_a_lock_that_was_refreshed_before_its_place_was_given_away_is_held(
+    url: str, engine: Engine, engine_for: MakeEngine, locks: LockTable
+):
+    """Between the look at what has expired and its row somebody has refreshed it, which was in time: whoever asks looks again."""
+    lock = locks.acquire("/a", "ada", ttl=60)
+    hour = later(engine)
+    find, seize = hour.rows.seize, []
+
+    def refresh_first(connection: Connection, ids: list[str], now: int, *, live: bool) -> list:
+        if not seize:
+            seize.append(ids)
+            if url.startswith("sqlite"):  # where nobody can come between
+                connection.execute(update(locks.rows.table).values(expires_at_ms=now + HOUR_MS))
+            else:
+                locks.refresh(lock, ttl=7200)
+        return find(connection, ids, now, live=live)
+
+    hour.rows.seize = refresh_first
+    if url.startswith("sqlite"):
+        assert hour.acquire("/a", "bob").fencing_token == 2  # that was rolled back
+        return
+    with pytest.raises(ResourceLockedError):
+        hour.acquire("/a", "bob")
+    assert seize == [[lock.id]]

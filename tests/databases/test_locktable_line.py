@@ -75,7 +75,8 @@ def standing(locks: LockTable, resource: str, holder: str, **wish) -> Asking:
 
 
 def go(locks: LockTable, asked: Asking, step: Step) -> Look:
-    return locks._run(lambda connection: asked.go(connection, step))
+    do = locks._read if step is Step.LOOK else locks._run
+    return do(lambda connection: asked.go(connection, step))
 
 
 def later(engine: Engine, milliseconds: int) -> LockTable:

@@ -74,7 +74,7 @@ class Asking:
         return self._seq is not None
 
     def go(self, connection: Connection, step: Step) -> Look:
-        """One step, in one transaction. Raises TurnedDownError instead of REFUSED where there is nothing to commit; ValueError."""
+        """One step, in one transaction. Raises TurnedDownError instead of REFUSED where there is nothing to commit; RowsBusyError; ValueError."""
         match step:
             case Step.LOOK:
                 return self._look(connection)
@@ -137,8 +137,8 @@ class Asking:
         locks = [] if refused is None else [one.lock for one in refused.contentions]
         if not all(self._wish.get("may_break", False) or lock.principal == wanted.principal for lock in locks):
             return refused
-        for lock in locks:
-            self._rows.end(connection, lock.id, now, EventKind.BROKEN, by=wanted.principal, reason=reason)
+        for row in self._rows.seize(connection, [lock.id for lock in locks], now, live=True) if locks else []:
+            self._rows.end(connection, row.id, now, EventKind.BROKEN, by=wanted.principal, reason=reason)
         return None
 
     def _settle(self, connection: Connection, refused: Refused, place: Waiter | None, step: Step, now: int) -> Look:

@@ -29,7 +29,7 @@ from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.answering import LockedAnswer, refused_answer, sentence_of
 from holdfast.databases.lockasking import Asking, LockWish, span_of
 from holdfast.databases.lockplaces import LockPlaces
-from holdfast.databases.lockrows import LONGEST_PATH, Ended, LockRows, instant, milliseconds
+from holdfast.databases.lockrows import LONGEST_PATH, Ended, LockRows, RowsBusyError, instant, milliseconds
 from holdfast.databases.locktransactions import demand_transaction
 from holdfast.databases.lockwaiting import counted
 from holdfast.wire.davxml_write import Condition
@@ -169,8 +169,7 @@ class LockDecisions:
         """Restart the time of a lock."""
 
         def work(connection: Connection) -> Lock:
-            _, now = self.rows.take_turn(connection)
-            lock = self._mine(connection, known, holder, now)
+            lock, now = self._mine(connection, known, holder)
             expires_at = instant(now) + self._timeouts.grant(span_of(ttl))
             self.rows.refresh(connection, lock.id, now, milliseconds(expires_at))
             found = self.rows.find(connection, lock.id, now)
@@ -183,9 +182,8 @@ class LockDecisions:
         """End a lock, which may be over already."""
 
         def work(connection: Connection) -> None:
-            _, now = self.rows.take_turn(connection)
             try:
-                lock = self._mine(connection, known, holder, now)
+                lock, now = self._mine(connection, known, holder)
             except LockLostError as lost:
                 if lost.ended is not None and lost.ended.how is EventKind.RELEASED:
                     return
@@ -200,7 +198,8 @@ class LockDecisions:
         """End a lock by force."""
 
         def work(connection: Connection) -> tuple[Lock, Ended | None]:
-            _, now = self.rows.take_turn(connection)
+            self.rows.take_row(connection, lock_id=lock_id)
+            now = self.rows.time(connection)
             found = self.rows.find(connection, lock_id, now)
             if found is None or found[1] is not None:
                 raise LockLostError(
@@ -212,7 +211,8 @@ class LockDecisions:
                 raise NotHolderError(msg)
             at = now + max(0, round(after * 1000))
             if lock.expires_at is None or at < milliseconds(lock.expires_at):
-                self.rows.end(connection, lock.id, at, EventKind.BROKEN, by=by, reason=reason)
+                how = EventKind.BREAKING if at > now else EventKind.BROKEN
+                self.rows.end(connection, lock.id, at, how, by=by, reason=reason)
             told = self.rows.find(connection, lock.id, now)
             assert told is not None
             return told
@@ -270,10 +270,16 @@ class LockDecisions:
             raise LockLostError(lock.root.text, None if found is None else found[1])
         demand_transaction(connection)
 
-    def _mine(self, connection: Connection, known: Lock | str, holder: str | None, now: int) -> Lock:
-        """The lock, if it is held, and the holder's. Raises LockLostError, NotHolderError."""
+    def waiting_for(self, busy: RowsBusyError, connection: Connection) -> None:
+        """Wait for a lock's row, and give it back. No more than one: whoever wrote under several could otherwise meet this in a deadlock."""
+        self.rows.take_row(connection, lock_id=busy.lock_id)
+
+    def _mine(self, connection: Connection, known: Lock | str, holder: str | None) -> tuple[Lock, int]:
+        """The lock, if it is held, and the holder's, with the time; its row is this transaction's. Raises LockLostError, NotHolderError."""
         token = known.token if isinstance(known, Lock) else known
         name = known.root.text if isinstance(known, Lock) else "this resource"
+        self.rows.take_row(connection, token=token)
+        now = self.rows.time(connection)
         found = self.rows.find(connection, token, now)
         if found is None or found[0].token != token:
             raise LockLostError(name, None)
@@ -283,7 +289,7 @@ class LockDecisions:
         if holder is not None and decide_holder(lock, lock.root, holder) is not None:
             msg = f"{lock.principal} holds the lock on {lock.root}"
             raise NotHolderError(msg)
-        return lock
+        return lock, now
 
 
 def path_of(resource: str | ResourcePath) -> ResourcePath:

@@ -2,11 +2,16 @@
 
 Owns: the columns and the statements. Must not know: engines, retries, who asks. The rules are those of `core.decisions`.
 
-Theory of operation: whoever changes which locks there are takes the counter's row first, by an UPDATE: on PostgreSQL and MySQL
-that locks the row, on SQLite the database, until the end of the transaction. So the changes of all processes are serial, nothing
-comes between the look at what is held and the grant, and the fencing token is the counter's new value. A refused request rolls
-that back; one that takes a place in line (`lockplaces`) gives the token back. A lock that has ended stays as a row for a day, so that its
-former holder can be told how.
+Theory of operation: whoever grants a lock takes the counter's row first, by an UPDATE: on PostgreSQL and MySQL that locks the row, on
+SQLite the database, until the end of the transaction. So the grants of all processes are serial, nothing comes between the look at what
+is held and the grant, and the fencing token is the counter's new value. A refused request rolls that back; one that takes a place in line
+(`lockplaces`) gives the token back. A lock that has ended stays as a row for a day, so that its former holder can be told how.
+
+A lock's own row is share-locked by each transaction that writes under it, and whoever ends the lock, refreshes it or gives its place away
+locks it exclusively, and so waits for them. Where that is a grant, it does not wait with the counter's row in its hands, for then all
+others would wait, too: it gives up (RowsBusyError), waits for the row alone, and begins anew. The end of a lock that nobody has ended
+(its time ran out, a break with a grace has come) is written down before its place is given away; `ended` says whether that has been done.
+On MySQL all rows are locked by their ids, one by one: a range would lock the rows and the gaps beside it, which are of other locks.
 
 Instants are whole milliseconds since 1970 by the clock of the database, which all processes share: such a number
 is compared alike everywhere, whatever time zone a session has.
@@ -14,6 +19,7 @@ is compared alike everywhere, whatever time zone a session has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +39,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    not_,
     or_,
     select,
     text,
@@ -52,6 +59,7 @@ __all__ = [
     "DatabaseNow",
     "Ended",
     "LockRows",
+    "RowsBusyError",
     "beneath",
     "exact",
     "instant",
@@ -65,6 +73,9 @@ LONGEST_PATH: Final = 700
 ENDED_FOR: Final = timedelta(days=1)
 """For how long a former holder is told how the lock ended."""
 
+_NOT_WRITTEN_DOWN: Final = ("", EventKind.BREAKING.value)
+_MOST_FORGOTTEN: Final = 200
+_BY_ID: Final = "FORCE INDEX (PRIMARY)"  # a small table would be scanned, and all of its rows be locked
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -76,6 +87,15 @@ class Ended(msgspec.Struct, frozen=True):
     at: datetime
     by: str = ""
     reason: str = ""
+
+
+class RowsBusyError(Exception):
+    """Ends a transaction that is not to wait for a lock's row: somebody writes under it, or has changed it just now."""
+
+    def __init__(self, lock_id: str) -> None:
+        """`lock_id` is the row to wait for, alone."""
+        super().__init__(lock_id)
+        self.lock_id = lock_id
 
 
 class DatabaseNow(FunctionElement[int]):
@@ -156,7 +176,7 @@ class LockRows:
     def take_turn(self, connection: Connection, *, mints: bool = False) -> tuple[int, int]:
         """The last fencing token, a new one if it `mints`, and the time in milliseconds.
 
-        Nobody else changes a lock before this transaction has ended.
+        Nobody else is granted a lock before this transaction has ended.
         """
         counter = self.counter
         last = counter.c.last_fencing_token
@@ -229,24 +249,53 @@ class LockRows:
         connection.execute(changed.values(refreshed_at_ms=now, expires_at_ms=expires_at))
 
     def end(self, connection: Connection, lock_id: str, at: int, how: EventKind, *, by: str, reason: str = "") -> None:
-        """Set its end, which is that of a broken lock where it lies in the future."""
+        """Set its end: how it ended at `at`, or BREAKING where that lies ahead."""
         changed = update(self.table).where(self.table.c.id == lock_id)
         connection.execute(
             changed.values(ended_at_ms=at, ended=how.value, ended_by=by[:255], ended_reason=sayable(reason, 1000))
         )
 
-    def tidy(self, connection: Connection, root: ResourcePath, now: int) -> None:
-        """Write down the end of what has expired in the way of a new lock on `root`, and forget what ended long ago.
+    def take_row(self, connection: Connection, *, lock_id: str = "", token: str = "") -> None:
+        """Let nobody else change this lock, or write under it, before the end of this transaction; wait for whoever does so."""
+        columns = self.table.c
+        one = columns.id == lock_id if lock_id else columns.token == token
+        if connection.dialect.name == "sqlite":  # knows no locks on rows: the write lock is taken instead
+            connection.execute(update(self.table).where(one).values(client=columns.client))
+        else:
+            connection.execute(select(columns.id).where(one).with_for_update()).all()
 
-        An expired row is changed before its place is given to another lock: where a guarded transaction is still at work under it, this
-        waits for that one's end.
+    def seize(self, connection: Connection, ids: Sequence[str], now: int, *, live: bool) -> list[Row[Any]]:
+        """These rows, for this transaction alone, as they are now: all of them held at `now`, or none.
+
+        Raises RowsBusyError where one of them is another one's, or is not so any more.
+        """
+        found = {row.id: row for row in self._free(connection, ids)}
+        for lock_id in ids:
+            row = found.get(lock_id)
+            if row is None or (ended_of(row, now) is None) is not live:
+                raise RowsBusyError(lock_id)
+        return [found[lock_id] for lock_id in ids]
+
+    def tidy(self, connection: Connection, root: ResourcePath, now: int) -> None:
+        """Write down the end of what is in the way of a new lock on `root` no more, and forget what ended long ago.
+
+        A row is changed before its place is given to another lock, so a guarded transaction that is still at work under it has ended
+        before that. Raises RowsBusyError where it has not.
         """
         columns = self.table.c
         near = or_(columns.root.in_(root.lineage), beneath(columns.root, root))
-        expired = update(self.table).where(near, columns.ended_at_ms.is_(None), columns.expires_at_ms <= now)
-        connection.execute(expired.values(ended_at_ms=columns.expires_at_ms, ended=EventKind.EXPIRED.value))
+        over = select(columns.id).where(near, columns.ended.in_(_NOT_WRITTEN_DOWN), not_(self._is_live(now)))
+        ids = connection.execute(over).scalars().all()
+        for row in self.seize(connection, ids, now, live=False) if ids else []:
+            ended = ended_of(row, now)
+            assert ended is not None
+            at = milliseconds(ended.at)
+            self.end(connection, row.id, at, ended.how, by=ended.by, reason=ended.reason)
         long_ago = columns.ended_at_ms <= now - ENDED_FOR // _MILLISECOND
-        connection.execute(delete(self.table).where(near, long_ago))
+        old = connection.execute(select(columns.id).where(near, long_ago).limit(_MOST_FORGOTTEN)).scalars().all()
+        if old:
+            for row in self._free(connection, old):
+                connection.execute(delete(self.table).where(columns.id == row.id))
 
     def stands(self, lock: Lock) -> ColumnElement[bool]:
         """True in SQL while `lock` is held; its row can neither be broken nor given away before the end of the transaction that asked."""
@@ -264,6 +313,13 @@ class LockRows:
             return bool(connection.execute(update(self.table).where(mine).values(client=columns.client)).rowcount)
         found = connection.execute(select(columns.id).where(mine).with_for_update(read=True))
         return found.one_or_none() is not None
+
+    def _free(self, connection: Connection, ids: Sequence[str]) -> Sequence[Row[Any]]:
+        """Those of these rows that nobody else has locked, for this transaction alone."""
+        query = select(self.table).where(self.table.c.id.in_(ids)).with_for_update(skip_locked=True)
+        for dialect in ("mysql", "mariadb"):
+            query = query.with_hint(self.table, _BY_ID, dialect)
+        return connection.execute(query).all()
 
     def _is_live(self, now: int | ColumnElement[int]) -> ColumnElement[bool]:
         columns = self.table.c
@@ -306,12 +362,15 @@ def lock_of(row: Row[Any]) -> Lock:
 
 
 def ended_of(row: Row[Any], now: int) -> Ended | None:
-    """How the lock of a row ended; None while it is held."""
-    if row.ended_at_ms is not None and row.ended_at_ms <= now:
-        return Ended(EventKind(row.ended), instant(row.ended_at_ms), row.ended_by, row.ended_reason)
-    if row.expires_at_ms is not None and row.expires_at_ms <= now:
-        return Ended(EventKind.EXPIRED, instant(row.expires_at_ms))
-    return None
+    """How the lock of a row ended, by what came first; None while it is held."""
+    expires, ended = row.expires_at_ms, row.ended_at_ms
+    if expires is not None and expires <= now and (ended is None or ended > expires):
+        return Ended(EventKind.EXPIRED, instant(expires))
+    if ended is None or ended > now:
+        return None
+    how = EventKind(row.ended)
+    how = EventKind.BROKEN if how is EventKind.BREAKING else how
+    return Ended(how, instant(ended), row.ended_by, row.ended_reason)
 
 
 def instant(ms: int) -> datetime:

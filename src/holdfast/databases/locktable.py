@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from typing import Final, Self, TypeVar, Unpack
 
 from sqlalchemy import ColumnElement, Connection, Engine, MetaData
@@ -40,7 +41,7 @@ from holdfast.databases.lockdecisions import (
     answer_of,
     path_of,
 )
-from holdfast.databases.lockrows import Ended
+from holdfast.databases.lockrows import Ended, RowsBusyError
 from holdfast.databases.locktransactions import begun, engines_of
 from holdfast.databases.lockwaiting import Look, Step, following, waiting
 from holdfast.databases.retrying import run_locked, run_locked_async
@@ -224,7 +225,12 @@ class LockTable(LockDecisions):
             return Look.REFUSED
 
     def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
-        return self._on(_bound(self._engines)[0], begun(work), self._deadline if deadline is None else deadline)
+        engine, until = _bound(self._engines)[0], time.monotonic() + (self._deadline if deadline is None else deadline)
+        while True:
+            try:
+                return self._on(engine, begun(work), max(0.0, until - time.monotonic()))
+            except RowsBusyError as busy:
+                self._on(engine, begun(partial(self.waiting_for, busy)), max(0.0, until - time.monotonic()))
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return self._on(_bound(self._engines)[1], work, self._deadline)
@@ -372,7 +378,12 @@ class AsyncLockTable(LockDecisions):
         await asyncio.shield(task)
 
     async def _run(self, work: Callable[[Connection], T], deadline: float | None = None) -> T:
-        return await self._on(_bound(self._engines)[0], begun(work), self._deadline if deadline is None else deadline)
+        engine, until = _bound(self._engines)[0], time.monotonic() + (self._deadline if deadline is None else deadline)
+        while True:
+            try:
+                return await self._on(engine, begun(work), max(0.0, until - time.monotonic()))
+            except RowsBusyError as busy:
+                await self._on(engine, begun(partial(self.waiting_for, busy)), max(0.0, until - time.monotonic()))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._on(_bound(self._engines)[1], work, self._deadline)

@@ -78,6 +78,8 @@ def _begin(connection: Connection) -> None:
             if not driver.in_transaction:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
         case "mysql" | "mariadb":
+            # In any other, gaps between rows would be locked, and who has waited would see what was before.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.exec_driver_sql("START TRANSACTION")  # nothing was done before, so it ends nothing
         case _:
             pass  # PostgreSQL's drivers are told with the level of isolation
