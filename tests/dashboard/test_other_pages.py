@@ -8,7 +8,7 @@ import shlex
 import threading
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from holdfast.wire import sentences
 from tests.dashboard.browsing import House
@@ -49,6 +49,38 @@ def test_a_break_that_is_set_for_later_is_in_the_record_and_on_the_locks_page_at
     expect(said(one)).to_have_count(2)
     record.get_by_label("What", exact=True).select_option("breaking")
     expect(said(record)).to_have_count(1)
+
+
+def test_an_event_that_comes_while_the_record_is_read_is_shown_too(house: House) -> None:
+    """What was asked for before the event must not stand for all there is."""
+    lock = house.desk.granted("alice", "/grace/late", ttl=7200)
+    page = house.person("rita").visit(f"/locks/{lock['id']}")
+    expect(page.locator("#state")).to_have_text("Live")
+    kept: list[tuple[Route, APIResponse]] = []
+    late = threading.Event()
+
+    def answer(route: Route) -> None:
+        if late.is_set():
+            route.continue_()
+        else:
+            kept.append((route, route.fetch()))
+
+    page.route("**/api/history?lock=*", answer)
+    with page.expect_request("**/api/history?lock=*"):
+        house.desk.break_("root", lock, "upgrade", after=600)
+    page.evaluate(
+        """new Promise((opened) => {
+            const feed = new EventSource("/api/events");
+            globalThis.heard = new Promise((tell) => feed.addEventListener("breaking", () => tell(true)));
+            feed.addEventListener("open", () => opened(true));
+        })"""
+    )
+    house.desk.break_("root", lock, "sooner", after=500)
+    assert page.evaluate("globalThis.heard")
+    late.set()
+    for route, response in reversed(kept):
+        route.fulfill(response=response)
+    expect(said(page)).to_have_count(3)
 
 
 def test_the_record_is_narrowed_by_path_name_and_kind(house: House) -> None:

@@ -34,10 +34,24 @@ let shown = "";
 let gathering = 0;
 /** What happened to this lock, the oldest first; null: it has to be read. @type {import("./api.js").LockEvent[] | null} */
 let record = null;
+let recordTold = 0; // how often the feed has told that there is more
 
+/** The feed has told of more, or may have missed it. */
+function forgetRecord() {
+  record = null;
+  recordTold += 1;
+}
+
+let isReading = false;
+let isOutdated = false;
+
+/** Ask for the lock and show it; never twice at once, since an answer that comes late would be shown over a newer one. */
 async function read() {
   clearTimeout(gathering);
   gathering = 0;
+  isOutdated = isReading;
+  if (isReading) return;
+  isReading = true;
   try {
     await (await ask("GET", `/api/locks/${encodeURIComponent(id)}`).then((lock) => () => showHeld(lock), explain))();
     showProblem("");
@@ -45,6 +59,8 @@ async function read() {
     showProblem(error instanceof Error ? error.message : String(error));
   }
   place.setAttribute("aria-busy", "false");
+  isReading = false;
+  if (isOutdated) readSoon();
 }
 
 /**
@@ -213,6 +229,7 @@ function timeline(events) {
 /** What happened to this lock, from the newest back to its grant; kept until the feed tells of more. */
 async function readRecord() {
   if (record !== null) return record;
+  const told = recordTold;
   /** @type {import("./api.js").LockEvent[]} */
   const found = [];
   let before = null;
@@ -222,8 +239,8 @@ async function readRecord() {
     if (!page.more || found.some((event) => event.kind === "granted")) break;
     before = page.next;
   }
-  record = found;
-  return record;
+  if (told === recordTold) record = found; // else it is read again: what was told since may not be in it
+  return found;
 }
 
 /** @param {import("./api.js").Lock} lock */
@@ -256,11 +273,11 @@ async function start() {
   followFeed({
     onState: showState,
     onOpen: () => {
-      record = null;
+      forgetRecord();
       readSoon();
     },
     onEvent: (event) => {
-      if (event.lock_id === id) record = null;
+      if (event.lock_id === id) forgetRecord();
       const concerns = event.lock_id === id || (root && (isAtOrBelow(event.root, root) || isAtOrBelow(root, event.root)));
       if (concerns) readSoon();
     },
