@@ -34,7 +34,9 @@ def test_it_is_shown_at_once_and_holders_are_told_by_their_own_words(house: Hous
     page.get_by_role("button", name="Break the lock").click()
     expect(row).to_have_count(0)
     page.get_by_role("link", name="History").click()
-    expect(page.locator(".record li").first).to_contain_text("Someone broke the lock of Someone (“room 12”) on /orders/42")
+    expect(page.locator(".record li").first).to_contain_text(
+        "Someone broke the lock of Someone (“room 12”) on /orders/42"
+    )
 
 
 def test_it_is_closed_and_opened_by_anybody(house: House) -> None:

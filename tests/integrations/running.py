@@ -24,7 +24,10 @@ from tests.serving import Answer, Client
 
 ROOT = Path(__file__).parents[2]
 
-UVICORN = ("uvicorn", "--factory", "--host", "127.0.0.1", "--port", "0", "--workers", "2")
+# uvicorn kills a worker that does not answer its supervisor in five seconds, with the requests that are under way.
+UVICORN = (
+    "uvicorn", "--factory", "--host", "127.0.0.1", "--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "60"
+)  # fmt: skip
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "--workers", "3", "--threads", "4", "--no-control-socket")
 GUNICORN_AIOHTTP = (*GUNICORN[:3], "--workers", "3", "--worker-class", "aiohttp.GunicornWebWorker", GUNICORN[-1])
 _LISTENS = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:(\d+)")
