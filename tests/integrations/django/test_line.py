@@ -48,6 +48,8 @@ class Process:
 class Application:
     """Processes over one database."""
 
+    worker = "tests.integrations.django.waiting_worker"
+
     def __init__(self, database: dict[str, Any]) -> None:
         self.database = json.dumps(database)
         self.processes: list[subprocess.Popen[str]] = []
@@ -55,7 +57,7 @@ class Application:
     def process(self, name: str) -> Process:
         """One more, ready."""
         popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.integrations.django.waiting_worker", self.database, name],
+            [sys.executable, "-m", self.worker, self.database, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,6 +80,7 @@ class Application:
         "sqlite",
         "postgres",
         pytest.param("mariadb", marks=pytest.mark.tool("mariadbd")),
+        pytest.param("mysql", marks=pytest.mark.tool("mysqld")),
     ]
 )
 def application(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Application]:
@@ -91,8 +94,9 @@ def application(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Appl
             found = stack.enter_context(servers.postgres_database(stack.enter_context(servers.postgres()), "line"))
             place = {"NAME": found.name, "USER": "postgres", "HOST": str(found.folder)}
             database = {"ENGINE": "django.db.backends.postgresql", **place}
-        elif request.param == "mariadb":
-            found = stack.enter_context(servers.mariadb_database(stack.enter_context(servers.mariadb()), "line"))
+        elif request.param in ("mariadb", "mysql"):
+            server = stack.enter_context(getattr(servers, request.param)())
+            found = stack.enter_context(servers.mariadb_database(server, "line"))
             place = {"NAME": found.name, "USER": "root", "HOST": str(found.folder / "socket")}
             database = {"ENGINE": "django.db.backends.mysql", **place}
         found_application = Application(database)

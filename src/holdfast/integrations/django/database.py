@@ -6,7 +6,8 @@ rules are those of `core.decisions`.
 Theory of operation: whoever grants a lock changes the counter's row first. On PostgreSQL and MySQL that locks the row, on SQLite the
 database, until the end of the transaction: grants of all processes are serial, nothing comes between the look at what is held and
 the grant, and the fencing token is the counter's new value. A lock's own row is locked by whoever writes under it (`holding`), so
-it can neither be broken nor given away between the check and the commit of what it protects.
+it can neither be broken nor given away between the check and the commit of what it protects (`ending`). Whoever writes what no such lock
+covers takes the counter's row instead, and lets nobody be granted anything before its commit.
 
 Whoever waits stands in line (`places`), and looks and tries as `databases.lockwaiting` says. A request that is in a transaction already, as
 with ATOMIC_REQUESTS, takes no place: nobody would see it before that transaction's end. It looks again, and passes nobody.
@@ -17,11 +18,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from django.db import connections, transaction
@@ -47,17 +49,18 @@ from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, shown_lock
 from holdfast.finding import Found
 from holdfast.integrations.backends import Wanted
+from holdfast.integrations.django.ending import BusyError, covers, end, hold_rows, seize, wait_for, write_down
 from holdfast.integrations.django.models import LONGEST_PATH, Lock, LockCounter, instant, milliseconds
 from holdfast.integrations.django.places import Places
-from holdfast.integrations.django.rows import NowMs, event_of, found_of, lock_of
+from holdfast.integrations.django.rows import HeldState, NowMs, event_of, found_of, lock_of
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.locked import LockedAnswer
 
 __all__ = ["DjangoBackend"]
 
-_KEPT_MS: Final = 24 * 60 * 60 * 1000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_OFFSET: Final = timedelta()
+_BROKEN: Final = (EventKind.BROKEN.value, EventKind.BREAKING.value)
 _OTHERS_ID: Final = "This id is that of another lock; choose another."
 
 
@@ -78,19 +81,6 @@ class _Asked:
         self.refused: tuple[Refused, int] | None = None
 
 
-class _State:
-    """What an If header may ask: the live locks by their tokens. Nothing is known of entity tags here."""
-
-    def __init__(self, held: Iterable[HeldLock]) -> None:
-        self._by_token = {lock.token: lock for lock in held}
-
-    def matching_lock(self, token: str) -> HeldLock | None:
-        return self._by_token.get(token)
-
-    def etag_of(self, resource: ResourcePath) -> str | None:
-        return None
-
-
 class DjangoBackend:
     """A LockBackend in the database `using`, an alias in DATABASES; satisfies `backends.LockBackend`."""
 
@@ -102,13 +92,24 @@ class DjangoBackend:
         self._clock = now or NowMs()
         self._places = Places(using, self._clock)
         self._timeouts = timeouts or TimeoutPolicy()
+        self._holding: WeakKeyDictionary[Any, list[HeldLock]] = WeakKeyDictionary()
 
     # -- LockBackend --------------------------------------------------------------------------------
 
     def check(
         self, effects: Sequence[Effect], tokens: Sequence[str], principal: str, condition: IfHeader | None = None
     ) -> LockedAnswer | None:
-        """As LockBackend.check."""
+        """As LockBackend.check. The first one in a block of `holding` settles what that holds."""
+        found = self._judged(effects, tokens, principal, condition)
+        held = self._holding.pop(connections[self.using], None) if found is None else None
+        if held is None or covers(held, effects):
+            return found
+        self._take_turn(mints=False)
+        return self._judged(effects, tokens, principal, condition)
+
+    def _judged(
+        self, effects: Sequence[Effect], tokens: Sequence[str], principal: str, condition: IfHeader | None
+    ) -> LockedAnswer | None:
         now = self._now()
         held: dict[str, HeldLock] = {}
         trees = {effect.resource for effect in effects if effect.reach is Reach.TREE}
@@ -171,7 +172,7 @@ class DjangoBackend:
             if error.ended is not None and error.ended.how is EventKind.RELEASED:
                 return
             raise
-        if not self._end(self._live(now).filter(id=row.id), now, EventKind.RELEASED, principal, ""):
+        if not end(self._live(now).filter(id=row.id), now, EventKind.RELEASED, principal, ""):
             raise self._gone(lock_id)
 
     def break_(
@@ -184,7 +185,8 @@ class DjangoBackend:
         at = now + max(0, round(after * 1000))
         if row.expires_at_ms is not None and at >= row.expires_at_ms > now:
             return shown_lock(found_of(row, now), instant(now), _NO_OFFSET)  # it ends by itself before
-        if not self._end(self._live(now).filter(id=row.id), at, EventKind.BROKEN, principal, reason):
+        how = EventKind.BREAKING if at > now else EventKind.BROKEN
+        if not end(self._live(now).filter(id=row.id), at, how, principal, reason):
             raise self._gone(lock_id)
         told = self.describe(lock_id)
         assert told is not None
@@ -210,8 +212,9 @@ class DjangoBackend:
             client=client,
         )
         with transaction.atomic(using=self.using):
+            hold_rows(self.using, [row.token])  # first: whoever has the turn waits for no row
             fencing_token, now = self._take_turn()
-            if not self._end(self._live(now).filter(id=row.id), now, EventKind.BROKEN, principal, "taken over"):
+            if not end(self._live(now).filter(id=row.id), now, EventKind.BROKEN, principal, "taken over"):
                 raise self._gone(lock_id)
             return granted_lock(self._put(_Asked(wanted), fencing_token, now), _NO_OFFSET)
 
@@ -235,18 +238,21 @@ class DjangoBackend:
 
     @contextmanager
     def holding(self, tokens: Sequence[str]) -> Generator[None]:
-        """A transaction in which no lock comes or goes that matters to whoever holds `tokens` out, from here to its commit.
+        """A transaction for a change that its first `check` allows: from there to its commit no lock comes or goes that would forbid it.
 
-        The locks of these tokens can neither be broken nor given away; where there are none, no lock is granted at all.
+        Where locks of these tokens cover all that is changed, they can neither be broken nor given away before the commit, nor end by
+        themselves. Otherwise nobody is granted any lock before that: such changes, and grants, wait for each other.
         """
+        connection = connections[self.using]
         with transaction.atomic(using=self.using):
-            if not tokens:
-                self._take_turn()
-            elif connections[self.using].features.has_select_for_update:
-                list(Lock.objects.using(self.using).select_for_update().filter(token__in=tokens))
-            else:  # SQLite: the write lock of the whole database is taken instead
-                Lock.objects.using(self.using).filter(token__in=tokens).update(client=F("client"))
-            yield
+            rows = hold_rows(self.using, tokens) if tokens or connection.vendor == "sqlite" else []
+            if connection.vendor != "sqlite":  # whose write lock keeps everybody from everything
+                now = self._now()
+                self._holding[connection] = [lock_of(row) for row in rows if event_of(row, now) is None]
+            try:
+                yield
+            finally:
+                self._holding.pop(connection, None)
 
     # -- inside a transaction -----------------------------------------------------------------------
 
@@ -264,6 +270,9 @@ class DjangoBackend:
                 return Look.NEAR if self._places.renew(asked.id, asked.seq) else Look.TURN
         except _TurnedDownError:
             return Look.REFUSED
+        except BusyError as busy:
+            wait_for(self.using, busy.lock_id)
+            return self._take(asked, step)
 
     def _look(self, asked: _Asked) -> Look:
         sought = asked.sought
@@ -280,7 +289,7 @@ class DjangoBackend:
                 asked.granted = self._repeated(known, wanted, now)
                 return Look.GRANTED
         place = self._place(asked, now)
-        self._tidy(wanted.resource, now)
+        write_down(self.using, wanted.resource, now)
         refused = decide_acquire(sought.root, sought.scope, sought.depth, self._met(sought, now))
         if wanted.break_first:  # it passes the line
             self._break_first(refused, wanted, now)
@@ -298,8 +307,15 @@ class DjangoBackend:
         in_the_way = [] if refused is None else [one.lock for one in refused.contentions]
         if not (wanted.may_break or all(lock.principal == wanted.principal for lock in in_the_way)):
             raise RefusalError(403, "The lock was created by somebody else, so it is not yours to break.")
-        rows = Lock.objects.using(self.using).filter(id__in=[lock.id for lock in in_the_way])
-        self._end(rows, now, EventKind.BROKEN, wanted.principal, wanted.break_first)
+        ids = [lock.id for lock in in_the_way]
+        seize(self.using, ids, now, live=True)
+        end(
+            Lock.objects.using(self.using).filter(id__in=ids),
+            now,
+            EventKind.BROKEN,
+            wanted.principal,
+            wanted.break_first,
+        )
 
     def _settle(self, asked: _Asked, refused: Refused, place: Waiter | None, step: Step, now: int) -> Look:
         """What becomes of a request that was refused, and of its place."""
@@ -344,7 +360,7 @@ class DjangoBackend:
             if asked.seq is not None:
                 self._places.remove(asked.id, asked.seq)
             rows = self._live(now).filter(token=asked.token)
-            self._end(rows, now, EventKind.RELEASED, asked.wanted.principal, "")
+            end(rows, now, EventKind.RELEASED, asked.wanted.principal, "")
 
     def _repeated(self, known: Lock, wanted: Wanted, now: int) -> Found:
         if known.holder != wanted.principal or known.root != wanted.resource.text:
@@ -375,28 +391,15 @@ class DjangoBackend:
         row.save(using=self.using, force_insert=True)
         return found_of(row, now)
 
-    def _take_turn(self) -> tuple[int, int]:
-        """The next fencing token, and the time in milliseconds; nobody else is granted a lock before this transaction has ended."""
+    def _take_turn(self, *, mints: bool = True) -> tuple[int, int]:
+        """The last fencing token, a new one if it `mints`, and the time in milliseconds; nobody else is granted a lock before this transaction has ended."""
         counters = LockCounter.objects.using(self.using)
-        while not counters.filter(id=1).update(last_fencing_token=F("last_fencing_token") + 1):
+        while not counters.filter(id=1).update(last_fencing_token=F("last_fencing_token") + int(mints)):
             # The first one of all, or somebody has emptied the table: never below what has been given out.
             highest = Lock.objects.using(self.using).aggregate(highest=Max("fencing_token"))["highest"] or 0
             counters.bulk_create([LockCounter(id=1, last_fencing_token=highest)], ignore_conflicts=True)
         fencing_token, now = counters.annotate(now=self._clock).values_list("last_fencing_token", "now").get(id=1)
         return int(fencing_token), int(now)
-
-    def _tidy(self, root: ResourcePath, now: int) -> None:
-        """Remove what has ended long enough ago. A row under which a transaction is still at work is waited for."""
-        near = Q(root__in=root.lineage) | Q(root__startswith=root.prefix)
-        long_ago = now - _KEPT_MS
-        old = Q(ended_at_ms__lte=long_ago) | Q(ended_at_ms__isnull=True, expires_at_ms__lte=long_ago)
-        Lock.objects.using(self.using).filter(near & old).delete()
-        expired = Lock.objects.using(self.using).filter(near, ended_at_ms__isnull=True, expires_at_ms__lte=now)
-        expired.update(ended_at_ms=F("expires_at_ms"), ended_how=EventKind.EXPIRED.value)
-
-    def _end(self, rows: Any, at: int, how: EventKind, by: str, reason: str) -> bool:
-        values = {"ended_at_ms": at, "ended_how": how.value, "ended_by": by[:255], "ended_reason": reason[:1000]}
-        return bool(rows.update(**values))
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -470,21 +473,17 @@ class DjangoBackend:
         said = ended_sentence(event, instant(now), _NO_OFFSET)
         return RefusalError(HTTPStatus.GONE, said, ended=ended_lock(event, _NO_OFFSET))
 
-    def _state(self, condition: IfHeader, now: int) -> _State:
+    def _state(self, condition: IfHeader, now: int) -> HeldState:
         tokens = [item.token for item in condition.submissions()]
         negated = [one.token for item in condition.lists for one in item.conditions if hasattr(one, "token")]
         rows = self._live(now).filter(token__in={*tokens, *negated})
-        return _State([lock_of(row) for row in rows])
+        return HeldState([lock_of(row) for row in rows])
 
     def _broken(self, tokens: Sequence[str], principal: str) -> Break | None:
         """How the lock ended whose token the principal still holds out, where somebody broke it."""
         if not tokens:
             return None
-        row = (
-            Lock.objects.using(self.using)
-            .filter(token__in=tokens, holder=principal, ended_how=EventKind.BROKEN.value)
-            .first()
-        )
+        row = Lock.objects.using(self.using).filter(token__in=tokens, holder=principal, ended_how__in=_BROKEN).first()
         if row is None or row.ended_at_ms is None:
             return None
         return Break(row.id, instant(row.ended_at_ms), row.ended_by, row.ended_reason)

@@ -5,6 +5,7 @@ Owns: making the values of `core.model` of rows, and which of them are held. Mus
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import BigIntegerField, Func, Q
@@ -15,7 +16,7 @@ from holdfast.core.paths import ResourcePath
 from holdfast.finding import Found
 from holdfast.integrations.django.models import Lock, instant
 
-__all__ = ["NowMs", "event_of", "found_of", "held_rows", "lock_of"]
+__all__ = ["HeldState", "NowMs", "event_of", "found_of", "held_rows", "lock_of"]
 
 
 class NowMs(Func):
@@ -38,6 +39,22 @@ class NowMs(Func):
         """UNIX_TIMESTAMP would read local time."""
         said = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)"
         return self.as_sql(compiler, connection, template=said, **more)
+
+
+class HeldState:
+    """What an If header may ask: the live locks by their tokens. Nothing is known of entity tags here."""
+
+    def __init__(self, held: Iterable[HeldLock]) -> None:
+        """Those that are named in it."""
+        self._by_token = {lock.token: lock for lock in held}
+
+    def matching_lock(self, token: str) -> HeldLock | None:
+        """As StateLookup.matching_lock."""
+        return self._by_token.get(token)
+
+    def etag_of(self, resource: ResourcePath) -> str | None:
+        """As StateLookup.etag_of."""
+        return None
 
 
 def held_rows(using: str) -> Any:
@@ -76,15 +93,12 @@ def found_of(row: Lock, now: int, queue_length: int = 0) -> Found:
 
 
 def event_of(row: Lock, now: int) -> Event | None:
-    """How the lock has ended; None while it is held."""
-    if row.ended_at_ms is not None and row.ended_at_ms <= now:
-        return Event.about(
-            lock_of(row),
-            EventKind(row.ended_how),
-            instant(row.ended_at_ms),
-            actor=row.ended_by,
-            reason=row.ended_reason,
-        )
-    if row.expires_at_ms is not None and row.expires_at_ms <= now:
-        return Event.about(lock_of(row), EventKind.EXPIRED, instant(row.expires_at_ms), actor="")
-    return None
+    """How the lock has ended, by what came first; None while it is held."""
+    expires, ended = row.expires_at_ms, row.ended_at_ms
+    if expires is not None and expires <= now and (ended is None or ended > expires):
+        return Event.about(lock_of(row), EventKind.EXPIRED, instant(expires), actor="")
+    if ended is None or ended > now:
+        return None
+    how = EventKind(row.ended_how)
+    how = EventKind.BROKEN if how is EventKind.BREAKING else how
+    return Event.about(lock_of(row), how, instant(ended), actor=row.ended_by, reason=row.ended_reason)
