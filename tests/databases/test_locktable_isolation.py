@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from sqlalchemy import Connection, Engine, Table, select, text, update
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 
 from holdfast.core.model import Depth, Lock
 from holdfast.databases import AsyncLockTable, DatabaseLockedError, LockLostError, LockTable, ResourceLockedError
@@ -122,6 +123,24 @@ def test_a_driver_whose_commit_ends_nothing_is_refused(tmp_path, engine_for: Mak
     locks.create()
     with pytest.raises(RuntimeError, match="autocommit=True in connect_args"):
         locks.acquire("/a", "ada")
+
+
+@pytest.mark.parametrize("pool", [StaticPool, SingletonThreadPool])
+def test_a_transaction_outside_on_the_only_connection_is_not_committed_with_a_lock(
+    pool: type[Pool], engine_for: MakeEngine
+):
+    engine = engine_for("sqlite://", poolclass=pool, connect_args={"check_same_thread": False})
+    locks = LockTable(engine)
+    locks.create()
+    orders = Table("orders", MetaData(), Column("id", Integer, primary_key=True))
+    orders.create(engine)
+    with engine.connect() as connection:
+        connection.execute(orders.insert().values(id=1))
+        with pytest.raises(RuntimeError, match="Commit first"):
+            locks.acquire("/a", "ada")
+    with engine.begin() as connection:
+        assert connection.execute(select(orders)).all() == []
+        locks.acquire("/a", "ada")  # it has only read: nothing was begun
 
 
 # -- beside a transaction that writes under a lock -----------------------------------------------------

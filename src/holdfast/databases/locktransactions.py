@@ -22,6 +22,10 @@ __all__ = ["begun", "demand_transaction", "engines_of"]
 T = TypeVar("T")
 
 _SERVER_STATUS_IN_TRANS: Final = 1
+_SHARED: Final = (
+    "the connection is in a transaction already, for the pool gives the same one to all (StaticPool, or sqlite:// in one thread): a LockTable "
+    "would commit what is not its own. Commit first; what was open has been rolled back"
+)
 
 
 def engines_of(engine: Engine) -> tuple[Engine, Engine]:
@@ -70,13 +74,17 @@ def _begin(connection: Connection) -> None:
         case "sqlite":
             driver = connection.connection.driver_connection
             assert driver is not None
-            if (
-                getattr(getattr(driver, "_conn", driver), "autocommit", None) is True
-            ):  # aiosqlite keeps the driver's in it
+            autocommit = getattr(
+                getattr(driver, "_conn", driver), "autocommit", None
+            )  # aiosqlite keeps the driver's in it
+            if autocommit is True:
                 msg = "with autocommit=True in connect_args, SQLite's commit() ends no transaction, and a LockTable needs them: take it out"
                 raise RuntimeError(msg)
             if not driver.in_transaction:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif driver.isolation_level is not None and autocommit is not False:
+                # The driver begins one before a change, and there was none yet: it is of somebody else on the same connection.
+                raise RuntimeError(_SHARED)
         case "mysql" | "mariadb":
             # In any other, gaps between rows would be locked, and who has waited would see what was before.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
