@@ -11,11 +11,11 @@ import pytest
 from holdfast.core.decisions import Refused
 from holdfast.core.model import Depth, EventKind, Lock, LockScope
 from holdfast.finding import Found
-from holdfast.live.line import MOST_TRIES, WaitingLine
+from holdfast.live.line import MOST_TRIES, GivenUpError, WaitingLine
 from holdfast.registry import BreakOrder
 from holdfast.service import Queued, Stay
 from holdfast.store.protocol import StoreError
-from holdfast.turns import PARKED_LEASE
+from holdfast.turns import GIVEN_UP, PARKED_LEASE
 from holdfast.wire.exchange import Pending, Response
 from tests.service.world import EXCLUSIVE, INFINITY, SHARED, ZERO, World
 
@@ -273,6 +273,24 @@ def test_a_client_that_goes_before_it_was_parked_leaves_too(room: Room) -> None:
     room.world.grant("/a")
     room.park("bob", starts=False).pending.abandon()
     assert room.world.line() == []
+
+
+def test_a_place_that_is_given_up_ends_the_wait_though_the_request_was_tried_before_that_was_heard(room: Room) -> None:
+    """The try finds the place gone, and takes a new one; nobody is to wait there."""
+    room.world.grant("/a", seconds=600)
+    waiting = room.park("bob")
+    room.beat()
+    [place] = room.world.line()
+    room.world.service.leave(place, GIVEN_UP)
+    room.world.pass_time(0.01)
+    room.line.look_again()
+    room.line.due(room.world.store.now())
+    assert len(room.world.line()) == 1
+    room.beat()
+    assert [type(error) for error in waiting.errors] == [GivenUpError]
+    assert waiting.status == 503
+    assert room.world.line() == []
+    assert room.line.is_empty
 
 
 def test_a_client_with_an_id_keeps_its_place_for_a_while(room: Room) -> None:

@@ -80,7 +80,7 @@ class _Stage(enum.Enum):
 class Parked:
     """One request that waits; satisfies `wire.exchange.Pending`."""
 
-    __slots__ = ("_answer", "_line", "deadline", "failed", "keeps_place", "stage", "try_", "waiter")
+    __slots__ = ("_answer", "_line", "deadline", "failed", "first", "keeps_place", "stage", "try_", "waiter")
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Parked:
         self._line = line
         self._answer: Callable[[Response], None] | None = None
         self.waiter = waiter
+        self.first = waiter  # the place that it came with, whichever it has later
         self.try_ = try_
         self.failed = failed
         self.deadline = deadline
@@ -267,10 +268,15 @@ class WaitingLine:
             self._freed[roots[index]] = event.at
 
     def _end_given_up(self, event: Event) -> None:
-        """Tell who waits with this place; a request that came later with the same id has another."""
+        """Tell who waits with this place; a request that came later with the same id has another.
+
+        One that was tried before this was heard has taken a new place meanwhile, as for one that it had lost.
+        """
         group = self._groups.get(event.root.text)
         for parked in list(group.members) if group is not None else ():
-            if parked.waiter.id == event.lock_id and parked.waiter.enqueued_at <= event.at:
+            if event.lock_id in {parked.first.id, parked.waiter.id} and parked.first.enqueued_at <= event.at:
+                if parked.waiter.enqueued_at > event.at:
+                    self._leave(parked, "its place was given up")
                 parked.answer(self._told(parked, GivenUpError()))
 
     def _renew(self, now: datetime) -> None:
