@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pytest
 
 from holdfast.edge.upgrading import Upgrades
-from tests.edge.tiny import wait_until
+from tests.edge.tiny import PATIENCE_S, wait_until
 from tests.guard.standing import Peer, RawApplication
 
 HIDDEN = "PUT /locked HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -159,17 +160,25 @@ def test_requests_in_one_write_are_answered_in_their_order(guarding, application
 def test_what_an_application_says_too_much_is_nobodys_answer(guarding):
     """A second answer to one request, or what comes unasked, is not taken for the answer to the next (response splitting)."""
 
+    said_all = threading.Semaphore(0)
+
     def handle(peer: Peer) -> None:
         with contextlib.suppress(ConnectionError):  # the guard wants no more of it
             while peer.head()[0]:
                 peer.answer(b"first")
-                peer.answer(b"poison")
+                try:
+                    peer.answer(b"poison")
+                finally:
+                    said_all.release()
 
     with RawApplication(handle) as application:
         guard = guarding(application)
         for number in range(3):
             with guard.connect() as client:
                 assert client.ask("GET", "/").body == b"first"
+            assert said_all.acquire(
+                timeout=PATIENCE_S
+            )  # what is said after the next request nobody could tell from its answer
             wait_until(lambda: application.connections > number)  # noqa: B023
 
 

@@ -28,7 +28,15 @@ def workers_of(process: int) -> set[int]:
     found = set()
     for task in Path(f"/proc/{process}/task").iterdir():
         found |= {int(child) for child in (task / "children").read_text().split()}
-    return {child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    return {child for child in found if b"spawn_main" in command_of(child)}
+
+
+def command_of(process: int) -> bytes:
+    """Its command line; empty once it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def test_two_workers_that_race_grant_one_lock_and_keep_it(tmp_path: Path, application: Noting):
