@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import trustme
 
 from holdfast.access.passwords import Passwords
 from holdfast.access.users_file import UserRecord
@@ -164,13 +163,8 @@ def test_the_holders_upload_ends_where_its_lock_does(guard, application):
     assert application.seen == []
 
 
-def test_a_lock_that_is_granted_while_the_application_is_being_reached_wins(guarding, tmp_path, monkeypatch):
+def test_a_lock_that_is_granted_while_the_application_is_being_reached_wins(guarding, tls_context):
     """The last byte of a request without a body is its head's: where connecting took a while, the locks are asked once more."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
     connecting, may_go_on = threading.Event(), threading.Event()
     seen: list[str] = []
 
@@ -179,7 +173,7 @@ def test_a_lock_that_is_granted_while_the_application_is_being_reached_wins(guar
         assert may_go_on.wait(PATIENCE_S)
         with (
             contextlib.suppress(ssl.SSLEOFError),  # a request that is not to be made ends like this
-            context.wrap_socket(peer.socket.dup(), server_side=True) as secured,
+            tls_context.wrap_socket(peer.socket.dup(), server_side=True) as secured,
         ):
             over_tls = Peer(secured)
             line, _ = over_tls.head()

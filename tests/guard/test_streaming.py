@@ -8,14 +8,12 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.edge.tiny import PATIENCE_S, Client, wait_until
 from tests.guard.standing import AsgiApplication, Peer, RawApplication
@@ -305,18 +303,11 @@ class TestAborts:
                 assert client.is_cut_off()
 
     @pytest.mark.parametrize("ends_tls", [True, False])
-    def test_over_tls_an_answer_ends_with_tls_and_not_with_the_connection(
-        self, guarding, tmp_path: Path, monkeypatch, ends_tls
-    ):
+    def test_over_tls_an_answer_ends_with_tls_and_not_with_the_connection(self, guarding, tls_context, ends_tls):
         """RFC 9112 section 9.8: anybody on the way may end a connection; the word that TLS ends is the application's own."""
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(context)
 
         def handle(peer: Peer) -> None:
-            with context.wrap_socket(peer.socket.dup(), server_side=True) as secured:
+            with tls_context.wrap_socket(peer.socket.dup(), server_side=True) as secured:
                 over_tls = Peer(secured)
                 over_tls.head()
                 over_tls.send("HTTP/1.1 200 OK\r\n\r\nabcde")
