@@ -17,8 +17,9 @@ from holdfast.core.model import Depth, EventKind, Lock, LockScope, Waiter
 from holdfast.core.paths import ResourcePath
 from holdfast.core.timeouts import FOREVER, TimeoutPolicy
 from holdfast.databases.lockplaces import LockPlaces
-from holdfast.databases.lockrows import LockRows, instant, milliseconds
+from holdfast.databases.lockrows import LockRows
 from holdfast.databases.lockwaiting import Look, Sought, Step, look, passing, told
+from holdfast.databases.rowvalues import instant, milliseconds
 
 __all__ = ["Asking", "LockWish", "TurnedDownError", "span_of"]
 

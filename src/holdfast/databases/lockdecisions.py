@@ -29,9 +29,10 @@ from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.answering import LockedAnswer, refused_answer, sentence_of
 from holdfast.databases.lockasking import Asking, LockWish, span_of
 from holdfast.databases.lockplaces import LockPlaces
-from holdfast.databases.lockrows import LONGEST_PATH, Ended, LockRows, RowsBusyError, instant, milliseconds
+from holdfast.databases.lockrows import Ended, LockRows, RowsBusyError
 from holdfast.databases.locktransactions import demand_transaction
 from holdfast.databases.lockwaiting import counted
+from holdfast.databases.rowvalues import LONGEST_PATH, instant, milliseconds
 from holdfast.wire.davxml_write import Condition
 from holdfast.wire.sentences import clean, clock_text
 

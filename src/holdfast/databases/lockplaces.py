@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
-    Row,
     String,
     Table,
     and_,
@@ -32,18 +30,13 @@ from sqlalchemy import (
     update,
 )
 
-from holdfast.core.model import Depth, Face, Lock, LockScope, Waiter
+from holdfast.core.model import Depth, Lock, Waiter
 from holdfast.core.paths import ResourcePath
-from holdfast.core.queueing import PARKED_LEASE
-from holdfast.databases.lockrows import LONGEST_PATH, beneath, exact, instant, sayable
+from holdfast.databases.lockrows import beneath, exact, sayable
 from holdfast.databases.lockwaiting import LineOf
+from holdfast.databases.rowvalues import CHUNK, FEW, LEASE_MS, LONGEST_PATH, MOST_LAPSED, instant, waiter_of
 
 __all__ = ["LockPlaces"]
-
-_LEASE_MS: Final = round(PARKED_LEASE.total_seconds() * 1000)
-_CHUNK: Final = 200
-_FEW: Final = 16
-_MOST_LAPSED: Final = 1000
 
 
 class LockPlaces:
@@ -77,7 +70,7 @@ class LockPlaces:
     def find(self, connection: Connection, lock_id: str) -> Waiter | None:
         """Who waits, or has waited, for the lock that will have this id."""
         row = connection.execute(select(self.table).where(self.table.c.id == lock_id)).one_or_none()
-        return None if row is None else _waiter_of(row)
+        return None if row is None else waiter_of(row)
 
     def line(self, connection: Connection, root: ResourcePath, depth: Depth, now: int) -> Iterator[Waiter]:
         """Who lives and waits for anything that a lock would meet, in order; read as far as it is asked for."""
@@ -85,9 +78,9 @@ class LockPlaces:
         seq = 0
         while True:
             query = select(self.table).where(self._near(root, depth), columns.kept_until_ms > now, columns.seq > seq)
-            found = connection.execute(query.order_by(columns.seq).limit(_CHUNK)).all()
-            yield from map(_waiter_of, found)
-            if len(found) < _CHUNK:
+            found = connection.execute(query.order_by(columns.seq).limit(CHUNK)).all()
+            yield from map(waiter_of, found)
+            if len(found) < CHUNK:
                 return
             seq = found[-1].seq
 
@@ -106,18 +99,16 @@ class LockPlaces:
         ahead = and_(self._near(root, depth), columns.seq < seq, columns.kept_until_ms > self._now)
         query = select(self.table, self._now.label("now")).where(or_(columns.id == lock_id, ahead))
         query = query.order_by(columns.seq.desc())
-        found = connection.execute(query.limit(_FEW)).all()
-        yield from ((_waiter_of(row), instant(int(row.now))) for row in found)
-        if len(found) == _FEW:
+        found = connection.execute(query.limit(FEW)).all()
+        yield from ((waiter_of(row), instant(int(row.now))) for row in found)
+        if len(found) == FEW:
             rest = connection.execute(query.where(columns.seq < found[-1].seq)).all()
-            yield from ((_waiter_of(row), instant(int(row.now))) for row in rest)
+            yield from ((waiter_of(row), instant(int(row.now))) for row in rest)
 
     def enter(self, connection: Connection, wanted: Lock, now: int) -> Waiter:
         """A place at the end of the line, under the id of the lock that is asked for. What others have left behind is removed."""
         columns = self.table.c
-        lapsed = connection.execute(
-            select(columns.id).where(columns.kept_until_ms <= now).limit(_MOST_LAPSED)
-        ).scalars()
+        lapsed = connection.execute(select(columns.id).where(columns.kept_until_ms <= now).limit(MOST_LAPSED)).scalars()
         ids = lapsed.all()
         if ids:  # by their ids: no other row is locked by that
             connection.execute(delete(self.table).where(columns.id.in_(ids), columns.kept_until_ms <= now))
@@ -131,7 +122,7 @@ class LockPlaces:
             "principal": wanted.principal,
             "owner": sayable(wanted.owner, 1000),
             "entered_at_ms": now,
-            "kept_until_ms": now + _LEASE_MS,
+            "kept_until_ms": now + LEASE_MS,
         }
         connection.execute(insert(self.table).values(values))
         place = self.find(connection, wanted.id)
@@ -147,7 +138,7 @@ class LockPlaces:
         mine = and_(columns.id == lock_id, columns.seq == seq)
         if not even_lapsed:
             mine = and_(mine, columns.kept_until_ms > self._now)
-        kept = update(self.table).where(mine).values(kept_until_ms=self._now + literal(_LEASE_MS))
+        kept = update(self.table).where(mine).values(kept_until_ms=self._now + literal(LEASE_MS))
         return bool(connection.execute(kept).rowcount)
 
     def remove(self, connection: Connection, lock_id: str, seq: int) -> None:
@@ -158,23 +149,3 @@ class LockPlaces:
         column = self.table.c.root
         on = column.in_(root.lineage)
         return or_(on, beneath(column, root)) if depth is Depth.INFINITY else on
-
-
-def _waiter_of(row: Row[Any]) -> Waiter:
-    return Waiter(
-        id=row.id,
-        seq=row.seq,
-        root=ResourcePath(row.root),
-        scope=LockScope(row.scope),
-        depth=Depth(row.depth),
-        principal=row.principal,
-        owner=row.owner,
-        owner_xml=None,
-        reason="",
-        client="",
-        face=Face.API,
-        asked_s=None,
-        endless=False,
-        enqueued_at=instant(row.entered_at_ms),
-        lease_until=instant(row.kept_until_ms),
-    )

@@ -20,7 +20,7 @@ is compared alike everywhere, whatever time zone a session has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -52,23 +52,18 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from holdfast.core.model import Depth, EventKind, Face, Lock, LockScope
 from holdfast.core.paths import ResourcePath
+from holdfast.databases.rowvalues import LONGEST_PATH, instant, milliseconds
 
 __all__ = [
     "ENDED_FOR",
-    "LONGEST_PATH",
     "DatabaseNow",
     "Ended",
     "LockRows",
     "RowsBusyError",
     "beneath",
     "exact",
-    "instant",
-    "milliseconds",
     "sayable",
 ]
-
-LONGEST_PATH: Final = 700
-"""Most characters of a resource's path: MySQL indexes no longer ones."""
 
 ENDED_FOR: Final = timedelta(days=1)
 """For how long a former holder is told how the lock ended."""
@@ -76,7 +71,6 @@ ENDED_FOR: Final = timedelta(days=1)
 _NOT_WRITTEN_DOWN: Final = ("", EventKind.BREAKING.value)
 _MOST_FORGOTTEN: Final = 200
 _BY_ID: Final = "FORCE INDEX (PRIMARY)"  # a small table would be scanned, and all of its rows be locked
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -371,13 +365,3 @@ def ended_of(row: Row[Any], now: int) -> Ended | None:
     how = EventKind(row.ended)
     how = EventKind.BROKEN if how is EventKind.BREAKING else how
     return Ended(how, instant(ended), row.ended_by, row.ended_reason)
-
-
-def instant(ms: int) -> datetime:
-    """Aware, in UTC."""
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def milliseconds(at: datetime) -> int:
-    """Since 1970."""
-    return (at - _EPOCH) // _MILLISECOND

@@ -19,9 +19,10 @@ from holdfast.core.conditions import IfHeader
 from holdfast.core.decisions import Effect, Reach
 from holdfast.core.model import EventKind, Lock, LockScope
 from holdfast.core.paths import InvalidPathError, ResourcePath
-from holdfast.databases.lockrows import Ended, instant
+from holdfast.databases.lockrows import Ended
 from holdfast.databases.locktable import LockLostError, LockTable, NotHolderError, ResourceLockedError
 from holdfast.databases.patience import DatabaseLockedError
+from holdfast.databases.rowvalues import instant
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, LockDepth, ShownLock
 from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_text, granted_lock, shown_lock

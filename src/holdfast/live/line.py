@@ -268,14 +268,11 @@ class WaitingLine:
             self._freed[roots[index]] = event.at
 
     def _end_given_up(self, event: Event) -> None:
-        """Tell who waits with this place; a request that came later with the same id has another.
-
-        One that was tried before this was heard has taken a new place meanwhile, as for one that it had lost.
-        """
+        """Tell who waits with this place; a request that came later with the same id has another."""
         group = self._groups.get(event.root.text)
         for parked in list(group.members) if group is not None else ():
             if event.lock_id in {parked.first.id, parked.waiter.id} and parked.first.enqueued_at <= event.at:
-                if parked.waiter.enqueued_at > event.at:
+                if parked.waiter.enqueued_at > event.at:  # it was tried before this was heard, and took a new one
                     self._leave(parked, "its place was given up")
                 parked.answer(self._told(parked, GivenUpError()))
 

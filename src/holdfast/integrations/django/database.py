@@ -44,13 +44,14 @@ from holdfast.core.model import Lock as HeldLock
 from holdfast.core.paths import InvalidPathError, ResourcePath
 from holdfast.core.timeouts import TimeoutPolicy
 from holdfast.databases.lockwaiting import Look, Sought, Step, counted, following, look, passing, told, trying, waiting
+from holdfast.databases.rowvalues import LONGEST_PATH, instant, milliseconds
 from holdfast.faces.api.bodies import EndedLock, GrantedLock, ShownLock
 from holdfast.faces.api.errors import RefusalError
 from holdfast.faces.api.shown import ended_lock, ended_sentence, granted_lock, shown_lock
 from holdfast.finding import Found
 from holdfast.integrations.backends import Wanted
 from holdfast.integrations.django.ending import BusyError, covers, end, hold_rows, seize, wait_for, write_down
-from holdfast.integrations.django.models import LONGEST_PATH, Lock, LockCounter, instant, milliseconds
+from holdfast.integrations.django.models import Lock, LockCounter
 from holdfast.integrations.django.places import Places
 from holdfast.integrations.django.rows import HeldState, NowMs, event_of, found_of, lock_of
 from holdfast.wire.davxml_write import Condition

@@ -20,7 +20,8 @@ from holdfast.core.decisions import Effect, Reach, protected_resources
 from holdfast.core.model import Depth, EventKind
 from holdfast.core.model import Lock as HeldLock
 from holdfast.core.paths import ResourcePath
-from holdfast.integrations.django.models import Lock, milliseconds
+from holdfast.databases.rowvalues import milliseconds
+from holdfast.integrations.django.models import Lock
 from holdfast.integrations.django.rows import event_of
 
 __all__ = ["BusyError", "covers", "end", "hold_rows", "seize", "wait_for", "write_down"]

@@ -8,27 +8,14 @@ by every database, whatever USE_TZ and TIME_ZONE say.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from django.db import models
 
-__all__ = ["LONGEST_PATH", "Lock", "LockCounter", "LockPlace", "instant", "milliseconds"]
+from holdfast.databases.rowvalues import LONGEST_PATH, instant
 
-LONGEST_PATH: Final = 700
-"""Most characters of a resource's path: MySQL indexes no longer ones."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def instant(ms: int) -> datetime:
-    """Aware, in UTC."""
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def milliseconds(at: datetime) -> int:
-    """Since 1970."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+__all__ = ["Lock", "LockCounter", "LockPlace"]
 
 
 class Lock(models.Model):

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from django.db.models import Func, Max, Q
 
-from holdfast.core.model import Depth, Face, LockScope, Waiter
+from holdfast.core.model import Depth, Waiter
 from holdfast.core.paths import ResourcePath
-from holdfast.core.queueing import PARKED_LEASE
 from holdfast.databases.lockwaiting import LineOf, Sought
-from holdfast.integrations.django.models import LockPlace, instant
+from holdfast.databases.rowvalues import CHUNK, FEW, LEASE_MS, MOST_LAPSED, instant, waiter_of
+from holdfast.integrations.django.models import LockPlace
 
 __all__ = ["Places"]
-
-_LEASE_MS: Final = round(PARKED_LEASE.total_seconds() * 1000)
-_CHUNK: Final = 200
-_FEW: Final = 16
-_MOST_LAPSED: Final = 1000
 
 
 class Places:
@@ -43,7 +38,7 @@ class Places:
     def find(self, lock_id: str) -> Waiter | None:
         """Who waits, or has waited, for the lock that will have this id."""
         row = self._rows().filter(id=lock_id).first()
-        return None if row is None or row.id != lock_id else _waiter_of(row)
+        return None if row is None or row.id != lock_id else waiter_of(row)
 
     def reading(self, now: int) -> LineOf:
         """Who lives at `now` (milliseconds) and waits for anything that a lock of a root and depth would meet."""
@@ -56,15 +51,15 @@ class Places:
         """
         ahead = _near(root, depth) & Q(seq__lt=seq, kept_until_ms__gt=self._clock)
         query = self._rows().filter(Q(id=lock_id) | ahead).annotate(now=self._clock).order_by("-seq")
-        found = list(query[:_FEW])
-        yield from ((_waiter_of(row), instant(int(row.now))) for row in found)
-        if len(found) == _FEW:
-            yield from ((_waiter_of(row), instant(int(row.now))) for row in query.filter(seq__lt=found[-1].seq))
+        found = list(query[:FEW])
+        yield from ((waiter_of(row), instant(int(row.now))) for row in found)
+        if len(found) == FEW:
+            yield from ((waiter_of(row), instant(int(row.now))) for row in query.filter(seq__lt=found[-1].seq))
 
     def enter(self, lock_id: str, sought: Sought, principal: str, owner: str, now: int) -> Waiter:
         """A place at the end of the line, under the id of the lock that is asked for. What others have left behind is removed."""
         lapsed = self._rows().filter(kept_until_ms__lte=now)
-        ids = list(lapsed.values_list("id", flat=True)[:_MOST_LAPSED])
+        ids = list(lapsed.values_list("id", flat=True)[:MOST_LAPSED])
         if ids:  # by their ids: no other row is locked by that
             lapsed.filter(id__in=ids).delete()
         row = LockPlace(
@@ -76,10 +71,10 @@ class Places:
             principal=principal,
             owner=owner[:1000],
             entered_at_ms=now,
-            kept_until_ms=now + _LEASE_MS,
+            kept_until_ms=now + LEASE_MS,
         )
         row.save(using=self._using, force_insert=True)
-        return _waiter_of(row)
+        return waiter_of(row)
 
     def renew(self, lock_id: str, seq: int, *, even_lapsed: bool = False) -> bool:
         """Keep it from now on; False where it is gone, or has lapsed already: others may have passed it since.
@@ -89,7 +84,7 @@ class Places:
         mine = self._rows().filter(id=lock_id, seq=seq)
         if not even_lapsed:
             mine = mine.filter(kept_until_ms__gt=self._clock)
-        return bool(mine.update(kept_until_ms=self._clock + _LEASE_MS))
+        return bool(mine.update(kept_until_ms=self._clock + LEASE_MS))
 
     def remove(self, lock_id: str, seq: int) -> None:
         """Harmless when it is gone."""
@@ -99,9 +94,9 @@ class Places:
         seq = 0
         while True:
             query = self._rows().filter(_near(root, depth), kept_until_ms__gt=now, seq__gt=seq).order_by("seq")
-            found = list(query[:_CHUNK])
-            yield from map(_waiter_of, found)
-            if len(found) < _CHUNK:
+            found = list(query[:CHUNK])
+            yield from map(waiter_of, found)
+            if len(found) < CHUNK:
                 return
             seq = found[-1].seq
 
@@ -112,23 +107,3 @@ class Places:
 def _near(root: ResourcePath, depth: Depth) -> Q:
     near = Q(root__in=root.lineage)
     return near | Q(root__startswith=root.prefix) if depth is Depth.INFINITY else near
-
-
-def _waiter_of(row: LockPlace) -> Waiter:
-    return Waiter(
-        id=row.id,
-        seq=row.seq,
-        root=ResourcePath(row.root),
-        scope=LockScope(row.scope),
-        depth=Depth(row.depth),
-        principal=row.principal,
-        owner=row.owner,
-        owner_xml=None,
-        reason="",
-        client="",
-        face=Face.API,
-        asked_s=None,
-        endless=False,
-        enqueued_at=instant(row.entered_at_ms),
-        lease_until=instant(row.kept_until_ms),
-    )

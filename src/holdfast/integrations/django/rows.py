@@ -13,8 +13,9 @@ from django.db.models import BigIntegerField, Func, Q
 from holdfast.core.model import Break, Depth, Event, EventKind, Face, LockScope
 from holdfast.core.model import Lock as HeldLock
 from holdfast.core.paths import ResourcePath
+from holdfast.databases.rowvalues import instant
 from holdfast.finding import Found
-from holdfast.integrations.django.models import Lock, instant
+from holdfast.integrations.django.models import Lock
 
 __all__ = ["HeldState", "NowMs", "event_of", "found_of", "held_rows", "lock_of"]
 
